@@ -1,0 +1,1 @@
+"""What each structure is: codes, names, sides, order, allowed parts, tolerances."""

@@ -1,0 +1,1 @@
+"""Rules: a case and its measures in, outcomes and findings out."""

@@ -1,0 +1,39 @@
+"""The error tree.
+
+::
+
+    SegQaError
+    +-- InputError            the sender must fix the object
+    |   +-- UnreadableObject  not DICOM, damaged, or not decodable
+    |   +-- LimitExceeded     larger than a limit that is set; refused before anything is allocated
+    |   +-- Inconsistent      readable, but its parts or its references contradict each other
+    +-- ConfigurationError    the operator must fix the call, a setting or the rule set
+
+A message names the object and says what to do; it holds no pixel value and no patient data.
+"""
+
+from __future__ import annotations
+
+
+class SegQaError(Exception):
+    """Any error that segqa raises on purpose."""
+
+
+class InputError(SegQaError):
+    """The object that came in cannot be used; whoever made it must fix it."""
+
+
+class UnreadableObject(InputError):
+    """Not DICOM, damaged, or encoded in a way that no installed decoder reads."""
+
+
+class LimitExceeded(InputError):
+    """Larger than a limit that is set; nothing was allocated for it."""
+
+
+class Inconsistent(InputError):
+    """Readable, but its parts or its references contradict each other."""
+
+
+class ConfigurationError(SegQaError):
+    """The call, a setting or the rule set is wrong."""

@@ -1,0 +1,1 @@
+"""Numbers: arrays and `Geometry` in, frozen results out."""
