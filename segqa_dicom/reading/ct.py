@@ -1,0 +1,530 @@
+"""CT series to `CtVolume`: one file per slice or Enhanced CT, any order, orientation and supported encoding."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.pixels import get_decoder  # type: ignore[attr-defined]
+from pydicom.uid import UID
+
+from segqa_dicom.errors import Inconsistent, InputError, LimitExceeded, UnreadableObject
+from segqa_dicom.model import CtFacts, CtRecord, CtVolume, Geometry, PatientStudy, SliceRef
+from segqa_dicom.progress import Progress, silent
+from segqa_dicom.reading.dataset import (
+    OpenedObject,
+    first_item,
+    items,
+    numbers,
+    open_object,
+    text,
+    translated,
+    whole_number,
+)
+from segqa_dicom.reading.encodings import DECODING_PLUGINS, lossy_method
+from segqa_dicom.reading.limits import Limits
+from segqa_dicom.uids import normalised_uid
+
+ORIENTATION_TOLERANCE = 1e-3
+"""Direction cosines of slices of one volume differ by no more than this."""
+SPACING_RELATIVE_TOLERANCE = 1e-3
+"""Pixel spacings of slices of one volume differ by no more than this share."""
+UNIT_TOLERANCE = 1e-2
+"""Direction cosines whose length or angle is off by more than this are not direction cosines."""
+SAME_POSITION_SHARE = 0.05
+"""Slices closer together than this share of the median slice distance lie at one position."""
+TILT_TOLERANCE_DEGREES = 0.1
+"""A stack that leans less than this is straight: written positions have that much noise."""
+
+PATIENT_STUDY_KEYWORDS = [
+    "PatientName",
+    "PatientID",
+    "IssuerOfPatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "PatientBirthTime",
+    "OtherPatientIDs",
+    "EthnicGroup",
+    "PatientComments",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+    "StudyID",
+    "AccessionNumber",
+    "StudyDescription",
+    "PatientAge",
+    "PatientSize",
+    "PatientWeight",
+]
+"""Patient, General Study and Patient Study attributes that documents repeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rescale:
+    slope: float
+    intercept: float
+    note: str  # why the values are not HU; empty if they are
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Slice:
+    """One slice before its pixels are read."""
+
+    file: int
+    frame: int  # from 0
+    ref: SliceRef
+    origin: NDArray[np.float64]
+    row_cosine: NDArray[np.float64]  # direction in which the row index ascends
+    column_cosine: NDArray[np.float64]
+    spacing: tuple[float, float]
+    matrix: tuple[int, int]
+    thickness: float
+    rescale: _Rescale
+    order: tuple[int, int, str]  # acquisition, instance, UID: which of two slices at one position counts
+
+    def fits(self, other: _Slice) -> bool:
+        """Whether both can be slices of one volume."""
+        return (
+            self.matrix == other.matrix
+            and np.allclose(self.spacing, other.spacing, rtol=SPACING_RELATIVE_TOLERANCE, atol=0)
+            and np.allclose(self.row_cosine, other.row_cosine, rtol=0, atol=ORIENTATION_TOLERANCE)
+            and np.allclose(self.column_cosine, other.column_cosine, rtol=0, atol=ORIENTATION_TOLERANCE)
+        )
+
+
+def read_ct(
+    paths: Sequence[Path],
+    limits: Limits,
+    *,
+    preferred: Collection[str] = (),
+    progress: Progress = silent,
+) -> CtVolume:
+    """The volume of a CT series.
+
+    paths : its files, in any order
+    preferred : SOP Instance UIDs that segmentations refer to; of two slices at one position these count
+
+    Raises an `InputError` if no volume can be made of them; single images that do not fit become facts, not errors.
+    """
+    found, stack, duplicates = _stack(paths, limits, preferred)
+    _check_size(stack, limits)
+    hu, failed = _decode(stack, found, limits, progress)
+    found.unreadable.extend(failed.values())
+    if failed:
+        stack = [part for index, part in enumerate(stack) if index not in failed]
+        if not stack:
+            raise UnreadableObject(f"no image of the CT series can be decoded: {next(iter(failed.values()))[1]}")
+    geometry = _geometry(stack)
+    return CtVolume(geometry, hu, _record(found, stack), _facts(found, stack, geometry, duplicates))
+
+
+def read_ct_geometry(paths: Sequence[Path], limits: Limits) -> Geometry:
+    """Where the voxels of a CT series lie, without reading pixels; raises an `InputError` as `read_ct` does."""
+    return _geometry(_stack(paths, limits, ())[1])
+
+
+def _stack(paths: Sequence[Path], limits: Limits, preferred: Collection[str]) -> tuple[_Files, list[_Slice], int]:
+    """The files, the slices of the volume in ascending position, and how many more lie at the same positions."""
+    found = _Files(limits)
+    for path in sorted(paths):
+        found.add(path)
+    if not found.slices:
+        reasons = sorted({reason for _, reason in found.unreadable} | set(found.excluded))
+        raise UnreadableObject(f"no usable CT image in the series: {'; '.join(reasons) or 'no images'}")
+    stack = _largest_group(found.slices, preferred, found.excluded)
+    stack, duplicates = _one_per_position(stack, preferred)
+    return found, stack, duplicates
+
+
+class _Files:
+    """The files of a series, opened one by one; what is wrong with one of them is kept, not raised."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.objects: list[OpenedObject] = []
+        self.slices: list[_Slice] = []
+        self.excluded: Counter[str] = Counter()
+        self.unreadable: list[tuple[str, str]] = []
+        self.instances: dict[str, str] = {}
+        self.conflicts: set[str] = set()
+        self.lossy: set[str] = set()
+        self._digests: dict[str, Path] = {}
+
+    def add(self, path: Path) -> None:
+        uid = path.name
+        try:
+            opened = open_object(path, self.limits)
+            uid = normalised_uid(opened.dataset.get("SOPInstanceUID"), what="SOP Instance UID")
+            if uid in self.instances:
+                if not _same_content(path, self._digests[uid]):
+                    self.conflicts.add(uid)
+                return
+            with translated(f"CT image {uid}"):
+                self._take(opened, uid)
+        except InputError as error:
+            self.unreadable.append((uid, str(error)))
+        else:
+            self._digests[uid] = path
+
+    def _take(self, opened: OpenedObject, uid: str) -> None:
+        dataset = opened.dataset
+        self.instances[uid] = text(dataset, "SOPClassUID")
+        if opened.pixel_offset < 0:
+            raise Inconsistent("it has no pixel data")
+        if "LOCALIZER" in text(dataset, "ImageType").upper():
+            self.excluded["localizer"] += 1
+            return
+        new = _slices_of(opened, uid, len(self.objects), self.limits)
+        self.objects.append(opened)
+        self.slices.extend(new)
+        if (method := lossy_method(dataset, opened.transfer_syntax)) != "":
+            self.lossy.add(method)
+
+
+def _same_content(one: Path, other: Path) -> bool:
+    if one.stat().st_size != other.stat().st_size:
+        return False
+    with one.open("rb") as a, other.open("rb") as b:
+        return hashlib.file_digest(a, "sha256").digest() == hashlib.file_digest(b, "sha256").digest()
+
+
+def _slices_of(opened: OpenedObject, uid: str, file: int, limits: Limits) -> list[_Slice]:
+    """The slices of one object; functional groups override the top level (PS3.3, section C.7.6.16)."""
+    dataset = opened.dataset
+    matrix = (whole_number(dataset, "Rows", low=1, high=65535), whole_number(dataset, "Columns", low=1, high=65535))
+    if "PerFrameFunctionalGroupsSequence" not in dataset:
+        if int(dataset.get("NumberOfFrames") or 1) != 1:
+            raise Inconsistent("it has several frames but no functional groups that say where they lie")
+        return [_slice(dataset, (dataset,), uid, file, None, matrix)]
+    frames = items(dataset, "PerFrameFunctionalGroupsSequence")
+    if len(frames) > limits.max_frames:
+        raise LimitExceeded(f"it has {len(frames)} frames, more than {limits.max_frames}")
+    if len(frames) != int(dataset.get("NumberOfFrames") or 0):
+        raise Inconsistent(f"it says {dataset.get('NumberOfFrames')} frames but describes {len(frames)}")
+    shared = first_item(dataset, "SharedFunctionalGroupsSequence")
+    return [_slice(dataset, (frame, shared, dataset), uid, file, index, matrix) for index, frame in enumerate(frames)]
+
+
+def _group(groups: Sequence[Dataset | None], sequence: str, keyword: str) -> Dataset:
+    """The first of `groups` that has `keyword`: in `sequence` (a functional group), or at its top level."""
+    for group in groups:
+        inner = first_item(group, sequence)
+        if inner is not None and keyword in inner:
+            return inner
+        if group is not None and keyword in group:
+            return group
+    raise Inconsistent(f"{keyword} is missing")
+
+
+def _slice(
+    dataset: Dataset,
+    groups: Sequence[Dataset | None],
+    uid: str,
+    file: int,
+    frame: int | None,
+    matrix: tuple[int, int],
+) -> _Slice:
+    column_cosine, row_cosine = direction_cosines(
+        numbers(_group(groups, "PlaneOrientationSequence", "ImageOrientationPatient"), "ImageOrientationPatient", 6)
+    )
+    measures = _group(groups, "PixelMeasuresSequence", "PixelSpacing")
+    spacing = numbers(measures, "PixelSpacing", 2)
+    if min(spacing) <= 0:
+        raise Inconsistent("PixelSpacing is not positive")
+    position = numbers(_group(groups, "PlanePositionSequence", "ImagePositionPatient"), "ImagePositionPatient", 3)
+    ref = SliceRef(text(dataset, "SOPClassUID"), uid, None if frame is None else frame + 1)
+    order = (_integer(dataset, "AcquisitionNumber"), _integer(dataset, "InstanceNumber"), uid)
+    return _Slice(
+        file=file,
+        frame=frame or 0,
+        ref=ref,
+        origin=np.array(position),
+        row_cosine=row_cosine,
+        column_cosine=column_cosine,
+        spacing=(spacing[0], spacing[1]),
+        matrix=matrix,
+        thickness=_positive(measures, "SliceThickness"),
+        rescale=_rescale(groups),
+        order=order,
+    )
+
+
+def direction_cosines(values: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Unit vectors along which the column index, and the row index, ascend (PS3.3, section C.7.6.2.1.1).
+
+    Raises `Inconsistent` unless the six values are, within rounding, two perpendicular unit vectors.
+    """
+    column, row = np.array(values[:3], dtype=np.float64), np.array(values[3:], dtype=np.float64)
+    lengths = np.array([np.linalg.norm(column), np.linalg.norm(row)])
+    if (np.abs(lengths - 1) > UNIT_TOLERANCE).any() or abs(column @ row) > UNIT_TOLERANCE:
+        raise Inconsistent("ImageOrientationPatient is not two perpendicular unit vectors")
+    return column / lengths[0], row / lengths[1]
+
+
+def _integer(dataset: Dataset, keyword: str) -> int:
+    try:
+        return int(dataset.get(keyword))
+    except (TypeError, ValueError):
+        return 0
+
+
+def _positive(dataset: Dataset, keyword: str) -> float:
+    try:
+        value = numbers(dataset, keyword, 1)[0]
+    except Inconsistent:
+        return 0.0
+    return max(value, 0.0)
+
+
+def _rescale(groups: Sequence[Dataset | None]) -> _Rescale:
+    """Slope and intercept, and why they do not give HU if they do not (HU if not stated: PS3.3, C.8.2.1.1.5)."""
+    if any(group is not None and "ModalityLUTSequence" in group for group in groups):
+        return _Rescale(1.0, 0.0, "its values go through a modality look-up table")
+    try:
+        group = _group(groups, "PixelValueTransformationSequence", "RescaleSlope")
+        slope, intercept = numbers(group, "RescaleSlope", 1)[0], numbers(group, "RescaleIntercept", 1)[0]
+    except Inconsistent:
+        return _Rescale(1.0, 0.0, "Rescale Slope or Rescale Intercept is missing")
+    kind = text(group, "RescaleType").upper()
+    if slope == 0:
+        return _Rescale(1.0, 0.0, "Rescale Slope is 0")
+    return _Rescale(slope, intercept, "" if kind in ("", "HU") else f"Rescale Type is {kind}, not HU")
+
+
+def _largest_group(slices: list[_Slice], preferred: Collection[str], excluded: Counter[str]) -> list[_Slice]:
+    """The largest set of slices that can form one volume (of equals, the one that is referred to most)."""
+    groups: list[list[_Slice]] = []
+    for part in slices:
+        for group in groups:
+            if part.fits(group[0]):
+                group.append(part)
+                break
+        else:
+            groups.append([part])
+    best = max(groups, key=lambda group: (len(group), sum(part.ref.sop_instance_uid in preferred for part in group)))
+    for group in groups:
+        if group is not best:
+            excluded[_difference(group[0], best[0])] += len(group)
+    return best
+
+
+def _difference(part: _Slice, volume: _Slice) -> str:
+    mine, its = (np.concatenate([one.row_cosine, one.column_cosine]) for one in (part, volume))
+    same_orientation = np.allclose(mine, its, rtol=0, atol=ORIENTATION_TOLERANCE)
+    return "other matrix or pixel spacing" if same_orientation else "other orientation"
+
+
+def _one_per_position(stack: list[_Slice], preferred: Collection[str]) -> tuple[list[_Slice], int]:
+    """Slices in ascending position, one at each, and how many had to be left out for that.
+
+    Of several at one position the one that a segmentation refers to counts, else the first acquired.
+    """
+    normal = np.cross(stack[0].column_cosine, stack[0].row_cosine)
+    position = {id(part): float(part.origin @ normal) for part in stack}
+    stack = sorted(stack, key=lambda part: (position[id(part)], part.order, part.frame))
+    steps = np.diff([position[id(part)] for part in stack])
+    real = steps[steps > 1e-3]
+    same = SAME_POSITION_SHARE * float(np.median(real)) if len(real) else 1e-3
+    kept: list[_Slice] = []
+    for part in stack:
+        if kept and position[id(part)] - position[id(kept[-1])] <= same:
+            if part.ref.sop_instance_uid in preferred and kept[-1].ref.sop_instance_uid not in preferred:
+                kept[-1] = part
+        else:
+            kept.append(part)
+    return kept, len(stack) - len(kept)
+
+
+def _check_size(stack: list[_Slice], limits: Limits) -> None:
+    rows, columns = stack[0].matrix
+    voxels = len(stack) * rows * columns
+    if voxels > limits.max_voxels:
+        raise LimitExceeded(f"CT series of {len(stack)} x {rows} x {columns} voxels; the limit is {limits.max_voxels}")
+
+
+def _decode(
+    stack: list[_Slice], found: _Files, limits: Limits, progress: Progress
+) -> tuple[NDArray[Any], dict[int, tuple[str, str]]]:
+    """HU of the stack, (slice, row, column), without the slices that failed to decode; and those, with the reason."""
+    whole = all(part.rescale.slope.is_integer() and part.rescale.intercept.is_integer() for part in stack)
+    hu = np.empty((len(stack), *stack[0].matrix), np.int16 if whole else np.float32)
+    failed: dict[int, tuple[str, str]] = {}
+    frames: dict[int, list[int]] = {}
+    for index, part in enumerate(stack):
+        frames.setdefault(part.file, []).append(index)
+    done = 0
+    for file, indices in frames.items():
+        for index, pixels in _decoded_frames(found.objects[file], [stack[i] for i in indices], indices, limits):
+            part = stack[index]
+            if isinstance(pixels, str):
+                failed[index] = (part.ref.sop_instance_uid, pixels)
+            else:
+                hu = _store(hu, index, pixels, part.rescale)
+            done += 1
+            progress("reading CT", done, len(stack))
+    return (np.delete(hu, sorted(failed), axis=0) if failed else hu), failed
+
+
+def _store(hu: NDArray[Any], index: int, pixels: NDArray[Any], rescale: _Rescale) -> NDArray[Any]:
+    if hu.dtype == np.int16:
+        values = pixels.astype(np.int64) * int(rescale.slope) + int(rescale.intercept)
+        if values.min() >= -32768 and values.max() <= 32767:
+            hu[index] = values
+            return hu
+        hu = hu.astype(np.float32)  # extended scale beyond the range of int16: rare, worth the memory
+    hu[index] = pixels.astype(np.float64) * rescale.slope + rescale.intercept
+    return hu
+
+
+def _decoded_frames(
+    opened: OpenedObject, parts: list[_Slice], indices: list[int], limits: Limits
+) -> list[tuple[int, NDArray[Any] | str]]:
+    """(index, pixels) of the wanted frames of one object, or (index, why not)."""
+    try:
+        with translated("pixel data"):
+            _check_encoding(opened, limits)
+            dataset = opened.with_pixels()
+            syntax = opened.transfer_syntax
+            options: dict[str, Any] = {"raw": True}
+            if str(syntax) in DECODING_PLUGINS:
+                options["decoding_plugin"] = DECODING_PLUGINS[str(syntax)]
+            decoder = get_decoder(UID("1.2.840.10008.1.2.1") if opened.inflated is not None else syntax)
+            wanted = [part.frame for part in parts]
+            arrays = decoder.iter_array(dataset, indices=wanted, **options)
+            return [
+                (index, _checked(array, parts[0].matrix, dataset))
+                for index, (array, _) in zip(indices, arrays, strict=True)
+            ]
+    except InputError as error:
+        return [(index, str(error)) for index in indices]
+
+
+def _check_encoding(opened: OpenedObject, limits: Limits) -> None:
+    dataset = opened.dataset
+    if int(dataset.get("SamplesPerPixel") or 1) != 1:
+        raise Inconsistent("it has more than one sample per pixel")
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    bits = whole_number(dataset, "BitsAllocated", low=8, high=32)
+    decoded = int(dataset.Rows) * int(dataset.Columns) * frames * bits // 8
+    encoded = opened.path.stat().st_size if opened.inflated is None else len(opened.inflated)
+    allowed = 1 if opened.is_native_little_endian else limits.max_compression_ratio
+    if decoded > encoded * allowed:
+        raise Inconsistent("it is shorter than its Rows, Columns and Number of Frames say")
+
+
+def _checked(array: NDArray[Any], matrix: tuple[int, int], dataset: Dataset) -> NDArray[Any]:
+    if array.shape != matrix:
+        raise Inconsistent(f"it decodes to {array.shape}, not to {matrix} pixels")
+    overlay_bits = any(
+        element.tag.group & 0xFF00 == 0x6000 and element.tag.element == 0x0102 and element.value
+        for element in dataset.group_dataset(0x6000)
+    )
+    stored, allocated = int(dataset.BitsStored), int(dataset.BitsAllocated)
+    if overlay_bits and stored < allocated and array.dtype.itemsize * 8 == allocated:
+        shift = allocated - stored  # retired overlays live in the unused high bits and are not part of the value
+        return (array << shift) >> shift
+    return array
+
+
+def _geometry(stack: list[_Slice]) -> Geometry:
+    first = stack[0]
+    rows, columns = first.matrix
+    origins = np.stack([part.origin for part in stack])
+    normal = np.cross(first.column_cosine, first.row_cosine)
+    return Geometry(
+        shape=(len(stack), rows, columns),
+        slice_origins_mm=origins,
+        row_step_mm=first.row_cosine * first.spacing[0],
+        column_step_mm=first.column_cosine * first.spacing[1],
+        slice_spacing_mm=_slice_spacing(origins @ normal, first.thickness),
+    )
+
+
+def _slice_spacing(positions: NDArray[np.float64], thickness: float) -> float:
+    """Nominal slice distance: the most frequent one, averaged over the stack; the thickness of a single slice."""
+    if len(positions) < 2:
+        return thickness or 1.0
+    steps = np.diff(positions)
+    common = Counter(np.round(steps, 2)).most_common(1)[0][0] or float(np.median(steps))
+    whole = np.round(steps / common)
+    even = np.abs(steps - whole * common) <= max(0.05 * common, 0.01)
+    if even.all() and whole.sum() > 0:
+        return float(steps.sum() / whole.sum())
+    return float(common)
+
+
+def _record(found: _Files, stack: list[_Slice]) -> CtRecord:
+    dataset = found.objects[stack[0].file].dataset
+    with translated("CT image"):
+        attributes = tuple(
+            (keyword, text(dataset, keyword)) for keyword in PATIENT_STUDY_KEYWORDS if keyword in dataset
+        )
+        return CtRecord(
+            series_instance_uid=normalised_uid(dataset.SeriesInstanceUID, what="Series Instance UID"),
+            study_instance_uid=normalised_uid(dataset.StudyInstanceUID, what="Study Instance UID"),
+            frame_of_reference_uid=text(dataset, "FrameOfReferenceUID"),
+            patient_study=PatientStudy(attributes),
+            slices=tuple(part.ref for part in stack),
+            instances=tuple(sorted((sop_class, uid) for uid, sop_class in found.instances.items())),
+            series_description=text(dataset, "SeriesDescription"),
+            series_number=_integer(dataset, "SeriesNumber") or None,
+            body_part_examined=text(dataset, "BodyPartExamined"),
+        )
+
+
+def _facts(found: _Files, stack: list[_Slice], geometry: Geometry, duplicates: int) -> CtFacts:
+    notes = sorted({part.rescale.note for part in stack if part.rescale.note})
+    steps = np.diff(geometry.slice_positions_mm)
+    gaps = np.flatnonzero(np.round(steps / geometry.slice_spacing_mm) > 1) if geometry.is_uniform else np.array([], int)
+    centre = ((geometry.shape[1] - 1) / 2, (geometry.shape[2] - 1) / 2)
+    return CtFacts(
+        missing_slices=int(sum(round(steps[gap] / geometry.slice_spacing_mm) - 1 for gap in gaps)),
+        gap_locations_mm=tuple(geometry.point_at(gap + 0.5, *centre) for gap in gaps),
+        duplicate_positions=duplicates,
+        uneven_spacing_mm=None if geometry.is_uniform else (float(steps.min()), float(steps.max())),
+        tilt_degrees=_tilt(geometry),
+        excluded=tuple(sorted(found.excluded.items())),
+        hu_defined=not notes,
+        hu_note="; ".join(notes),
+        lossy=", ".join(sorted(found.lossy)),
+        padding_hu=_padding(found, stack),
+        unreadable=tuple(sorted(found.unreadable)),
+        conflicting_instances=tuple(sorted(found.conflicts)),
+        single_slice=len(stack) == 1,
+    )
+
+
+def _tilt(geometry: Geometry) -> float:
+    """Angle in degrees between the direction in which slices advance and their normal; 0 below the noise."""
+    advance = geometry.slice_origins_mm[-1] - geometry.slice_origins_mm[0]
+    length = float(np.linalg.norm(advance))
+    if length == 0:
+        return 0.0
+    sideways = advance - (advance @ geometry.normal) * geometry.normal
+    degrees = float(np.degrees(np.arctan2(np.linalg.norm(sideways), abs(advance @ geometry.normal))))
+    return degrees if degrees > TILT_TOLERANCE_DEGREES else 0.0
+
+
+def _padding(found: _Files, stack: list[_Slice]) -> tuple[float, float] | None:
+    """HU range that stands for "no pixel" (PS3.3, section C.7.5.1.1.2), by the first image that declares one."""
+    for part in stack:
+        dataset = found.objects[part.file].dataset
+        if "PixelPaddingValue" not in dataset:
+            continue
+        try:
+            low = numbers(dataset, "PixelPaddingValue", 1)[0]
+            limit = numbers(dataset, "PixelPaddingRangeLimit", 1)[0] if "PixelPaddingRangeLimit" in dataset else low
+        except Inconsistent:
+            return None
+        ends = sorted(value * part.rescale.slope + part.rescale.intercept for value in (low, limit))
+        return ends[0], ends[1]
+    return None

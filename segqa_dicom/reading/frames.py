@@ -1,0 +1,156 @@
+"""Pixels of the frames of a SEG object, one frame at a time."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.encaps import generate_frames
+from pydicom.pixels import get_decoder  # type: ignore[attr-defined]
+from pydicom.uid import UID
+
+from segqa_dicom.errors import Inconsistent, LimitExceeded, UnreadableObject
+from segqa_dicom.model import SegmentationType
+from segqa_dicom.reading.dataset import OpenedObject, inflate, translated, whole_number
+from segqa_dicom.reading.encodings import DECODING_PLUGINS
+from segqa_dicom.reading.limits import Limits
+
+DEFLATED_IMAGE_FRAME = "1.2.840.10008.1.2.8.1"
+"""Deflated Image Frame Compression: each frame is one raw deflate stream (PS3.5, section A.4.14)."""
+
+FRACTIONAL_THRESHOLD = 0.5
+"""A voxel of a FRACTIONAL segment counts from this share of Maximum Fractional Value on."""
+
+
+class Frames(Protocol):
+    """Frames by index from 0: (row, column), bool for BINARY and FRACTIONAL, unsigned labels for LABELMAP."""
+
+    def __getitem__(self, index: int) -> NDArray[Any]:
+        """The pixels of one frame."""
+
+
+def open_frames(opened: OpenedObject, kind: SegmentationType, limits: Limits) -> Frames:
+    """The frames of a SEG object; a file with native pixel data is mapped, not read.
+
+    Raises an `InputError` if the declared size is above the limits or the pixel data are shorter than declared.
+    """
+    layout = _Layout(opened.dataset, kind, limits)
+    if opened.is_native_little_endian:
+        return _NativeFrames(opened.native_pixel_bytes(), layout)
+    if opened.transfer_syntax == DEFLATED_IMAGE_FRAME:
+        return _DeflatedFrames(opened.with_pixels(), layout)
+    return _decoded(opened, layout, limits)
+
+
+class _Layout:
+    """Size and encoding of a frame, checked before anything is allocated."""
+
+    def __init__(self, dataset: Dataset, kind: SegmentationType, limits: Limits) -> None:
+        self.rows = whole_number(dataset, "Rows", low=1, high=65535)
+        self.columns = whole_number(dataset, "Columns", low=1, high=65535)
+        self.count = whole_number(dataset, "NumberOfFrames", low=0, high=2**31)
+        self.bits = whole_number(dataset, "BitsAllocated", low=1, high=16)
+        self.kind = kind
+        if self.count > limits.max_frames:
+            raise LimitExceeded(f"{self.count} frames; the limit is {limits.max_frames}")
+        if self.rows * self.columns > limits.max_voxels:
+            raise LimitExceeded(f"frames of {self.rows} x {self.columns}; the limit is {limits.max_voxels} voxels")
+        if self.bits not in (1, 8, 16) or int(dataset.get("SamplesPerPixel") or 1) != 1:
+            raise Inconsistent(f"{self.bits} bits per pixel and {dataset.get('SamplesPerPixel')} samples are no SEG")
+        self.threshold = 1.0
+        if kind is SegmentationType.FRACTIONAL:
+            highest = whole_number(dataset, "MaximumFractionalValue", low=1, high=65535)
+            self.threshold = FRACTIONAL_THRESHOLD * highest
+
+    @property
+    def pixels(self) -> int:
+        return self.rows * self.columns
+
+    def finished(self, values: NDArray[Any]) -> NDArray[Any]:
+        """What users of frames get, from the values that were stored."""
+        frame = values.reshape(self.rows, self.columns)
+        if self.kind is SegmentationType.LABELMAP:
+            return frame
+        mask: NDArray[Any] = frame >= self.threshold if self.bits > 1 else frame.astype(bool)
+        return mask
+
+
+class _NativeFrames:
+    """Frames that lie one behind the other; single bits run on without a gap between frames (PS3.5, section 8.1.1)."""
+
+    def __init__(self, data: memoryview, layout: _Layout) -> None:
+        needed = (layout.count * layout.pixels * layout.bits + 7) // 8
+        if len(data) < needed:
+            raise UnreadableObject(f"file is cut: {len(data)} bytes of pixel data, {layout.count} frames need {needed}")
+        self._bytes = np.frombuffer(data, np.uint8)
+        self._layout = layout
+
+    def __getitem__(self, index: int) -> NDArray[Any]:
+        layout = self._layout
+        if layout.bits == 1:
+            start = index * layout.pixels
+            part = self._bytes[start // 8 : (start + layout.pixels + 7) // 8]
+            bits = np.unpackbits(part, bitorder="little")[start % 8 : start % 8 + layout.pixels]
+            return layout.finished(bits)
+        width = layout.bits // 8
+        start = index * layout.pixels * width
+        part = self._bytes[start : start + layout.pixels * width]
+        return layout.finished(part.view("<u2") if width == 2 else part)
+
+
+class _DeflatedFrames:
+    """Frames that are one deflate stream each."""
+
+    def __init__(self, dataset: Dataset, layout: _Layout) -> None:
+        with translated("pixel data"):
+            self._frames = list(generate_frames(dataset.PixelData, number_of_frames=layout.count))
+        self._layout = layout
+
+    def __getitem__(self, index: int) -> NDArray[Any]:
+        layout = self._layout
+        size = (layout.pixels * layout.bits + 7) // 8
+        with translated(f"frame {index + 1}"):
+            data = np.frombuffer(inflate(self._frames[index], size + 2), np.uint8)
+            if len(data) < size:
+                raise UnreadableObject(f"frame {index + 1} inflates to {len(data)} bytes, {size} are needed")
+        if layout.bits == 1:
+            return layout.finished(np.unpackbits(data, bitorder="little")[: layout.pixels])
+        return layout.finished(data[:size].view("<u2") if layout.bits == 16 else data[:size])
+
+
+class _PackedFrames:
+    """Decoded frames of single bits, kept packed: random access at the size of the native object."""
+
+    def __init__(self, frames: list[NDArray[np.uint8]], layout: _Layout) -> None:
+        self._frames = frames
+        self._layout = layout
+
+    def __getitem__(self, index: int) -> NDArray[Any]:
+        layout = self._layout
+        return np.unpackbits(self._frames[index], count=layout.pixels).astype(bool).reshape(layout.rows, layout.columns)
+
+
+def _decoded(opened: OpenedObject, layout: _Layout, limits: Limits) -> Frames:
+    """All frames decoded in file order: codecs read forward only."""
+    decoded_bytes = layout.count * layout.pixels * max(layout.bits // 8, 1)
+    if decoded_bytes > opened.path.stat().st_size * limits.max_compression_ratio:
+        raise LimitExceeded("pixel data would decode to an implausible multiple of the file's size")
+    with translated("pixel data"):
+        dataset = opened.with_pixels()
+        options: dict[str, Any] = {"raw": True}
+        if str(opened.transfer_syntax) in DECODING_PLUGINS:
+            options["decoding_plugin"] = DECODING_PLUGINS[str(opened.transfer_syntax)]
+        arrays = (array for array, _ in get_decoder(UID(opened.transfer_syntax)).iter_array(dataset, **options))
+        if layout.kind is SegmentationType.LABELMAP:
+            labels = [layout.finished(array) for array in arrays]
+            return _complete(labels, layout)
+        packed = [np.packbits(layout.finished(array)) for array in arrays]
+        return _PackedFrames(_complete(packed, layout), layout)
+
+
+def _complete(frames: list[NDArray[Any]], layout: _Layout) -> list[NDArray[Any]]:
+    if len(frames) != layout.count:
+        raise UnreadableObject(f"pixel data hold {len(frames)} frames, Number of Frames says {layout.count}")
+    return frames
