@@ -1,0 +1,269 @@
+"""Reviewing everything under some paths: scan, group, review each case in a process of its own, write what came out.
+
+Cases run in child processes even if there is only one: a decoder that crashes on a damaged image then costs that case,
+and not the others or the run.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from segqa_dicom import __version__, log
+from segqa_dicom.checks.ruleset import RuleSet
+from segqa_dicom.config import Settings
+from segqa_dicom.errors import ConfigurationError
+from segqa_dicom.progress import Progress, silent
+from segqa_dicom.reading.grouping import CaseFiles, group
+from segqa_dicom.reading.scan import Kind, NotReviewed, scan
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to review.
+
+    compare : "auto" | "pairs" | "none", which compare documents are written (numbers are always all there)
+    reference : SOP Instance UID of the SEG that the others are compared with in documents; None = the best agreeing one
+    with_html : whether pictures and the HTML fragment of each case are made
+    jobs : how many cases are reviewed at a time; each needs 0.5 to 1.2 GB
+    """
+
+    out: Path
+    ruleset: RuleSet
+    settings: Settings
+    compare: str = "auto"
+    reference: str | None = None
+    with_html: bool = False
+    jobs: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewedCase:
+    """What came out of one case, ready to be shown and joined: nothing here needs the arrays any more.
+
+    json : its entry of ``cases``; None if nothing of it could be reviewed
+    table : what the terminal shows (a rich renderable)
+    """
+
+    files: CaseFiles
+    json: dict[str, Any] | None = None
+    html: str = ""
+    table: Any = None
+    not_reviewed: tuple[NotReviewed, ...] = ()
+
+
+@dataclass(slots=True)
+class Batch:
+    """Everything found under the paths, and what became of it."""
+
+    cases: list[ReviewedCase] = field(default_factory=list)
+    not_reviewed: list[NotReviewed] = field(default_factory=list)
+    segmentations_seen: int = 0
+
+    @property
+    def segmentations_left_out(self) -> list[NotReviewed]:
+        """The segmentations that could not be reviewed."""
+        return [one for one in self.not_reviewed if one.is_segmentation]
+
+    def json(self, ruleset: RuleSet) -> dict[str, Any]:
+        """The whole review as JSON."""
+        from segqa_dicom.report.json import not_reviewed_entry
+
+        return {
+            "segqa_version": __version__,
+            "ruleset": {"version": ruleset.version, "hash": ruleset.hash},
+            "cases": [case.json for case in self.cases if case.json is not None],
+            "not_reviewed": [
+                not_reviewed_entry(str(one.path), one.sop_instance_uid, one.reason) for one in self.not_reviewed
+            ],
+        }
+
+
+def run(
+    paths: Sequence[Path],
+    options: Options,
+    *,
+    progress: Progress = silent,
+    shown: Callable[[ReviewedCase], None] | None = None,
+) -> Batch:
+    """Review all cases under `paths`; `shown` is told of each as soon as it is done, in any order.
+
+    Raises `ConfigurationError` if a path does not exist, the output folder cannot be written, or the reference
+    segmentation is not there.
+    """
+    limits = options.settings.limits()
+    headers, left_out = scan(paths, limits, progress)
+    options = _with_reference(options, {header.sop_instance_uid: header.path for header in headers})
+    cases, ungrouped = group(headers, limits)
+    _make_folder(options.out)
+    batch = Batch(not_reviewed=[*left_out, *ungrouped])
+    batch.segmentations_seen = sum(header.kind is Kind.SEG for header in headers)
+    for done in _reviewed(cases, options, progress):
+        batch.cases.append(done)
+        batch.not_reviewed.extend(done.not_reviewed)
+        if shown is not None:
+            shown(done)
+    order = {files.name: at for at, files in enumerate(cases)}
+    batch.cases.sort(key=lambda case: order[case.files.name])
+    batch.not_reviewed.sort(key=lambda one: (str(one.path), one.sop_instance_uid or "", one.reason))
+    return batch
+
+
+def _with_reference(options: Options, path_of: dict[str, Path]) -> Options:
+    """Options whose reference is a SOP Instance UID, given as that or as the path of the file."""
+    if options.reference is None:
+        return options
+    wanted = options.reference
+    for uid, path in path_of.items():
+        if wanted == uid or (Path(wanted).exists() and Path(wanted).resolve() == path.resolve()):
+            return replace(options, reference=uid)
+    raise ConfigurationError(f"--reference {wanted}: no such SOP Instance UID or file among the objects to review")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"cannot write to {folder}: {error.strerror}") from error
+    if not os.access(folder, os.W_OK):
+        raise ConfigurationError(f"cannot write to {folder}: no permission")
+
+
+def _reviewed(cases: Sequence[CaseFiles], options: Options, progress: Progress) -> Iterator[ReviewedCase]:
+    """Every case once; a case whose process died is tried alone, and given up if it dies again."""
+    if not cases:
+        return
+    context = multiprocessing.get_context("spawn")
+    with _listening(context, progress) as queue:
+        crashed: list[CaseFiles] = []
+        yield from _in_pool(cases, options, queue, min(options.jobs, len(cases)), crashed)
+        for files in crashed:
+            again: list[CaseFiles] = []
+            yield from _in_pool([files], options, queue, 1, again)
+            if again:
+                yield _given_up(files, "the process that read it was ended (damaged image data or lack of memory)")
+
+
+def _in_pool(
+    cases: Sequence[CaseFiles], options: Options, queue: Any, workers: int, crashed: list[CaseFiles]
+) -> Iterator[ReviewedCase]:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(queue,)) as pool:
+        futures: dict[Future[ReviewedCase], CaseFiles] = {}
+        try:
+            for files in cases:
+                futures[pool.submit(_review_files, files, options)] = files
+        except BrokenProcessPool:
+            crashed.extend(files for files in cases if files not in futures.values())
+        for future in as_completed(futures):
+            try:
+                yield future.result()
+            except BrokenProcessPool:
+                crashed.append(futures[future])
+
+
+@contextmanager
+def _listening(context: Any, progress: Progress) -> Iterator[Any]:
+    """A queue on which children report progress, read by a thread until the context ends."""
+    queue = context.SimpleQueue()
+
+    def listen() -> None:
+        while (message := queue.get()) is not None:
+            progress(*message)
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    try:
+        yield queue
+    finally:
+        queue.put(None)
+        listener.join(timeout=5)
+
+
+_queue: Any = None
+
+
+def _start(queue: Any) -> None:
+    global _queue
+    _queue = queue
+
+
+def _report_progress(step: str, done: int, total: int) -> None:
+    if _queue is not None:
+        _queue.put((step, done, total))
+
+
+def _given_up(files: CaseFiles, reason: str) -> ReviewedCase:
+    return ReviewedCase(
+        files,
+        not_reviewed=tuple(
+            NotReviewed(part.header.path, part.header.sop_instance_uid, reason, is_segmentation=True)
+            for part in files.segmentations
+        ),
+    )
+
+
+def _review_files(files: CaseFiles, options: Options) -> ReviewedCase:
+    """Review one case and write its documents; runs in a child process."""
+    # Imported here: the parent only scans and shows, and must start fast.
+    from segqa_dicom.checks import rule_titles
+    from segqa_dicom.errors import SegQaError
+    from segqa_dicom.pipeline import review
+    from segqa_dicom.reading.case import read_case
+    from segqa_dicom.report.html import render_case
+    from segqa_dicom.report.json import case_json
+    from segqa_dicom.report.text import case_table
+
+    started = time.perf_counter()
+    try:
+        case, left_out = read_case(files, options.settings.limits(), _report_progress)
+        if case is None:
+            return ReviewedCase(files, not_reviewed=tuple(left_out))
+        report = review(case, options.ruleset, _report_progress)
+        documents = _write_documents(report, options)
+        html = ""
+        if options.with_html:
+            _report_progress("drawing pictures", 0, 1)
+            html = render_case(report, case, rule_titles=rule_titles(), max_pictures=options.settings.max_pictures)
+    except (SegQaError, MemoryError, OSError) as error:
+        return _given_up(files, f"{type(error).__name__}: {error}" if not isinstance(error, SegQaError) else str(error))
+    log.event(
+        "case",
+        case=log.hashed(files.name),
+        segmentations=len(report.segmentations),
+        segments=sum(len(part.segments) for part in report.segmentations),
+        documents=len(documents),
+        seconds=round(time.perf_counter() - started, 2),
+    )
+    return ReviewedCase(files, case_json(report, documents), html, case_table(report), tuple(left_out))
+
+
+def _write_documents(report: Any, options: Options) -> list[dict[str, Any]]:
+    from segqa_dicom import sr
+    from segqa_dicom.checks import rule_titles
+    from segqa_dicom.report.json import document_entry
+
+    _report_progress("writing documents", 0, 1)
+    documents = sr.build_documents(
+        report,
+        rule_titles=rule_titles(),
+        compare=options.compare,
+        reference=options.reference,
+        title=options.settings.report_title,
+    )
+    entries = []
+    for done, document in enumerate(documents, start=1):
+        name = sr.file_name(document)
+        sr.write(document, options.out / name)
+        entries.append(document_entry(document.kind, name, document.sop_instance_uid, document.references))
+        _report_progress("writing documents", done, len(documents))
+    return entries

@@ -1,0 +1,98 @@
+"""Running all rules of a rule set over a measured case."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from segqa_dicom.checks import codes, dicom, field_of_view, sides, topology
+from segqa_dicom.checks.finding import SEVERITY_ORDER, Check, Finding
+from segqa_dicom.checks.registry import RULES, Result, Scope
+from segqa_dicom.checks.ruleset import RuleSet
+from segqa_dicom.checks.subject import MeasuredCase, MeasuredSegment, MeasuredSegmentation
+
+RULE_MODULES = (field_of_view, topology, sides, dicom, codes)
+"""Importing these fills the registry."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedCase:
+    """What the rules say, in the order of the segmentations and their segments."""
+
+    findings: tuple[Finding, ...]
+    segmentation_findings: tuple[tuple[Finding, ...], ...]
+    segment_checks: tuple[tuple[tuple[Check, ...], ...], ...]
+
+
+def check_case(case: MeasuredCase, ruleset: RuleSet) -> CheckedCase:
+    """Every rule of `ruleset` on everything it is made for; findings worst first, checks in the registry's order."""
+    return CheckedCase(
+        findings=_case_findings(case, ruleset),
+        segmentation_findings=tuple(_segmentation_findings(part, ruleset) for part in case.segmentations),
+        segment_checks=tuple(
+            tuple(_segment_checks(part, context, ruleset) for part in context.segments)
+            for context in case.segmentations
+        ),
+    )
+
+
+def _segment_checks(part: MeasuredSegment, context: MeasuredSegmentation, ruleset: RuleSet) -> tuple[Check, ...]:
+    checks = []
+    for rule in RULES.values():
+        if rule.scope is not Scope.SEGMENT or rule.id not in ruleset.rules:
+            continue
+        found: Result | None = rule.function(part, context, ruleset.rules[rule.id])
+        if found is not None:
+            checks.append(
+                Check(
+                    rule=rule.id,
+                    outcome=found.outcome,
+                    severity=found.severity,
+                    message=found.message,
+                    value=found.value,
+                    limit=found.limit,
+                    location_mm=found.location_mm,
+                )
+            )
+    return tuple(checks)
+
+
+def _segmentation_findings(context: MeasuredSegmentation, ruleset: RuleSet) -> tuple[Finding, ...]:
+    findings = []
+    for rule in RULES.values():
+        if rule.scope is not Scope.SEGMENTATION or rule.id not in ruleset.rules:
+            continue
+        for found in rule.function(context, ruleset.rules[rule.id]):
+            keys = tuple(context.segments[index].key for index in found.segments)
+            uids = (context.segmentation.record.sop_instance_uid,)
+            findings.append(_finding(rule.id, found, uids, tuple(dict.fromkeys(keys))))
+    return _worst_first(findings)
+
+
+def _case_findings(case: MeasuredCase, ruleset: RuleSet) -> tuple[Finding, ...]:
+    findings = []
+    for rule in RULES.values():
+        if rule.scope is not Scope.CASE or rule.id not in ruleset.rules:
+            continue
+        for found in rule.function(case, ruleset.rules[rule.id]):
+            about = found.segmentations or range(len(case.segmentations))
+            uids = tuple(case.segmentations[index].segmentation.record.sop_instance_uid for index in about)
+            findings.append(_finding(rule.id, found, uids, ()))
+    return _worst_first(findings)
+
+
+def _finding(rule_id: str, found: Result, uids: tuple[str, ...], keys: tuple[str, ...]) -> Finding:
+    return Finding(
+        rule=rule_id,
+        outcome=found.outcome,
+        severity=found.severity,
+        message=found.message,
+        value=found.value,
+        limit=found.limit,
+        location_mm=found.location_mm,
+        sop_instance_uids=uids,
+        structure_keys=keys,
+    )
+
+
+def _worst_first(findings: list[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda finding: SEVERITY_ORDER[finding.severity]))

@@ -1,0 +1,107 @@
+"""What rules look at: the case with everything measured on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from segqa_dicom.anatomy import Side, Structure
+from segqa_dicom.measures.results import PairComparison, SegmentMeasures
+from segqa_dicom.model import CtVolume, PointMm, Segment, Segmentation
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredSegment:
+    """One segment with what is known and measured of it.
+
+    index : its place in the segmentation
+    key : identity key
+    """
+
+    index: int
+    segment: Segment
+    key: str
+    side: Side | None
+    known: Structure
+    measures: SegmentMeasures
+    ct: CtVolume
+
+    @property
+    def label(self) -> str:
+        """Segment Label, what people call it."""
+        return self.segment.label
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no voxel on the CT grid."""
+        return self.measures.shape.voxel_count == 0
+
+    @cached_property
+    def at_scan_end(self) -> bool:
+        """Whether it has voxels in the first or last slice of the CT."""
+        box = self.measures.shape.bounding_box
+        return box is not None and (box.start[0] == 0 or box.stop[0] == self.ct.geometry.shape[0])
+
+    @cached_property
+    def at_fov_edge(self) -> bool:
+        """Whether it has voxels at the edge of the matrix or on padding."""
+        box, shape = self.measures.shape.bounding_box, self.ct.geometry.shape
+        if box is None:
+            return False
+        at_edge = any(box.start[axis] == 0 or box.stop[axis] == shape[axis] for axis in (1, 2))
+        return at_edge or self.measures.padding_voxel_count > 0
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether part of the structure may lie outside the image (rules F1, F2)."""
+        return self.at_scan_end or self.at_fov_edge
+
+    @property
+    def anchor_mm(self) -> PointMm | None:
+        """A point inside its largest component; None without voxels."""
+        return self.component_mm(0) if not self.is_empty else None
+
+    def component_mm(self, number: int) -> PointMm:
+        """A point inside one of its components, in LPS mm."""
+        k, i, j = self.measures.shape.components.seeds[number]
+        return self.ct.geometry.point_at(float(k), float(i), float(j))
+
+    def component_ml(self, number: int) -> float:
+        """Volume of one of its components in mL, at the nominal slice distance."""
+        return float(self.measures.shape.components.voxel_counts[number]) * self.ct.geometry.voxel_volume_ml
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredSegmentation:
+    """One segmentation with its measured segments (same order).
+
+    overlaps : (index, index, voxels that both have) of all pairs of segments that share voxels
+    midline : x of the body's middle as a function of z (both LPS mm), from the spine; None if no spine is there
+    """
+
+    segmentation: Segmentation
+    segments: tuple[MeasuredSegment, ...]
+    overlaps: tuple[tuple[int, int, int], ...]
+    midline: tuple[float, float] | None
+    ct: CtVolume
+
+    @cached_property
+    def by_key(self) -> dict[str, list[MeasuredSegment]]:
+        """Segments by identity key."""
+        found: dict[str, list[MeasuredSegment]] = {}
+        for part in self.segments:
+            found.setdefault(part.key, []).append(part)
+        return found
+
+    def midline_x_mm(self, z_mm: float) -> float | None:
+        """X of the body's middle at a height; None if it is not known."""
+        return None if self.midline is None else self.midline[0] + self.midline[1] * z_mm
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredCase:
+    """The case: CT, measured segmentations, and all comparisons between them."""
+
+    ct: CtVolume
+    segmentations: tuple[MeasuredSegmentation, ...]
+    comparisons: tuple[PairComparison, ...]

@@ -1,0 +1,324 @@
+"""The command line ``segqa``.
+
+Exit codes: 0 done, whatever the findings; 1 something could not be reviewed; 2 wrong use.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import tomllib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from segqa_dicom import __version__
+from segqa_dicom.errors import ConfigurationError
+from segqa_dicom.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from segqa_dicom.batch import Batch, ReviewedCase
+    from segqa_dicom.checks.ruleset import RuleSet
+
+DONE, SOME_NOT_REVIEWED, WRONG_USE = 0, 1, 2
+
+WIDTH_WITHOUT_TERMINAL = 140
+"""Columns of tables that go to a file or a pipe."""
+
+_EXIT_CODES = """
+\b
+Exit codes:
+  0  done, whatever the findings
+  1  a segmentation was seen that could not be reviewed (each is named)
+  2  nothing to review, or the call was wrong
+"""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="segqa")
+def cli() -> None:
+    """Quality assurance of CT segmentations: DICOM SEG in, DICOM SR (TID 1500) out."""
+
+
+@cli.command(epilog=_EXIT_CODES)
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    default="./segqa-out",
+    show_default=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the SR documents, KIND_<SOP Instance UID>.dcm.",
+)
+@click.option(
+    "--json",
+    "json_file",
+    is_flag=False,
+    flag_value="-",
+    metavar="[FILE|-]",
+    help="Write everything as JSON to FILE, or to standard output (-, the default).",
+)
+@click.option(
+    "--html",
+    "html_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write one self-contained page with pictures of the findings.",
+)
+@click.option(
+    "--jobs",
+    default=None,
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Cases reviewed at a time, each in a process of 0.5 to 1.2 GB.  [default: processors, at most 4]",
+)
+@click.option(
+    "--ruleset",
+    "ruleset_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="TOML with rule parameters to change; what it does not name keeps its default.",
+)
+@click.option(
+    "--compare",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "pairs", "none"]),
+    help="Which compare documents to write: all pairs up to three SEGs on a CT and beyond that against one "
+    "reference (auto), all pairs, or none. JSON always has all pairs.",
+)
+@click.option("--reference", metavar="SEG", help="SEG that the others are compared with: SOP Instance UID or file.")
+@click.option("--quiet", is_flag=True, help="No progress and no table.")
+@click.option("--verbose", is_flag=True, help="One log line per case on standard error.")
+def review(
+    paths: tuple[Path, ...],
+    out: Path,
+    json_file: str | None,
+    html_file: Path | None,
+    jobs: int | None,
+    ruleset_file: Path | None,
+    compare: str,
+    reference: str | None,
+    quiet: bool,  # noqa: FBT001 - click passes options by name
+    verbose: bool,  # noqa: FBT001
+) -> None:
+    """Review every segmentation found under PATH... and write SR documents that say what is wrong with it.
+
+    PATH is a file or a folder with CT and SEG objects, whatever the files are called and however they are nested. Each
+    CT series with the segmentations drawn on it is one case.
+    """
+    from segqa_dicom.batch import Options, run
+    from segqa_dicom.config import Settings
+
+    if verbose:
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    console = _console(stderr=json_file == "-")
+    options = Options(
+        out=out,
+        ruleset=_ruleset(ruleset_file),
+        settings=Settings(),
+        compare=compare,
+        reference=reference,
+        with_html=html_file is not None,
+        jobs=jobs or min(os.cpu_count() or 1, 4),
+    )
+
+    def shown(case: ReviewedCase) -> None:
+        if not quiet and case.table is not None:
+            console.print(case.table)
+            console.print()
+
+    with _progress(console, quiet=quiet) as progress:
+        batch = run(paths, options, progress=progress, shown=shown)
+    _write_outputs(batch, options.ruleset, json_file, html_file)
+    if not quiet:
+        _say_what_was_left_out(batch, console)
+        _say_where(batch, out, html_file, console)
+    sys.exit(_exit_code(batch))
+
+
+@cli.command(epilog=_EXIT_CODES)
+@click.option(
+    "--out",
+    default="./segqa-demo",
+    show_default=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the phantom (dicom/), its documents (sr/), review.json and review.html.",
+)
+@click.pass_context
+def demo(context: click.Context, out: Path) -> None:
+    """Make a torso phantom with two slightly wrong models and review it: see what segqa does, within a minute."""
+    from segqa_dicom.phantoms import demo_study
+
+    console = _console(stderr=False)
+    console.print("Making the torso phantom and two models with errors ...")
+    try:
+        demo_study(out / "dicom")
+    except OSError as error:
+        raise ConfigurationError(f"cannot write to {out}: {error.strerror}") from error
+    context.invoke(
+        review,
+        paths=(out / "dicom",),
+        out=out / "sr",
+        json_file=str(out / "review.json"),
+        html_file=out / "review.html",
+        compare="auto",
+        quiet=False,
+        verbose=False,
+    )
+
+
+@cli.command(epilog="Exit codes: 0 done, 2 the rule set cannot be used.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option(
+    "--ruleset",
+    "ruleset_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="TOML with rule parameters to change.",
+)
+def rules(as_json: bool, ruleset_file: Path | None) -> None:  # noqa: FBT001
+    """List the rules with their parameters and sources."""
+    from segqa_dicom.checks import RULES
+
+    ruleset = _ruleset(ruleset_file)
+    rows = [
+        {
+            "rule": rule.id,
+            "title": rule.title,
+            "scope": rule.scope.value,
+            "severity": rule.severity.value,
+            "gate": rule.gate,
+            "parameters": dict(ruleset.rules.get(rule.id, {})),
+            "enabled": rule.id in ruleset.rules,
+            "provisional": rule.id in ruleset.provisional,
+            "source": rule.source,
+        }
+        for rule in RULES.values()
+    ]
+    if as_json:
+        click.echo(json.dumps({"version": ruleset.version, "hash": ruleset.hash, "rules": rows}, indent=2))
+        return
+    from rich.table import Table
+
+    table = Table("rule", "title", "severity", "parameters", "source")
+    for row in rows:
+        parameters = ", ".join(f"{name}={value:g}" for name, value in row["parameters"].items())
+        provisional = " (provisional)" if row["provisional"] else ""
+        table.add_row(row["rule"], row["title"], row["severity"], parameters + provisional, row["source"])
+    _console(stderr=False).print(table)
+
+
+def _console(*, stderr: bool) -> Console:
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(
+        file=stream, width=None if stream.isatty() else WIDTH_WITHOUT_TERMINAL, highlight=False, soft_wrap=False
+    )
+
+
+@contextmanager
+def _progress(console: Console, *, quiet: bool) -> Iterator[Progress]:
+    """A bar that shows the step in work; none where nobody watches."""
+    if quiet or not sys.stderr.isatty():
+        yield silent
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def show(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = bars.add_task(step, total=total)
+            bars.update(tasks[step], completed=done, total=total)
+
+        yield show
+
+
+def _ruleset(path: Path | None) -> RuleSet:
+    from segqa_dicom.checks.ruleset import default_ruleset, ruleset_with
+
+    if path is None:
+        return default_ruleset()
+    try:
+        return ruleset_with(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"rule set {path} cannot be read: {error}") from error
+
+
+def _write_outputs(batch: Batch, ruleset: RuleSet, json_file: str | None, html_file: Path | None) -> None:
+    if json_file is not None:
+        text = json.dumps(batch.json(ruleset), indent=2, allow_nan=False)
+        if json_file == "-":
+            click.echo(text)
+        else:
+            _write(Path(json_file), text + "\n")
+    if html_file is not None:
+        from segqa_dicom.report.html import render_not_reviewed, render_page
+
+        left_out = [(str(one.path), one.sop_instance_uid, one.reason) for one in batch.not_reviewed]
+        sections = [case.html for case in batch.cases if case.html]
+        _write(html_file, render_page([*sections, render_not_reviewed(left_out)] if left_out else sections))
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _say_what_was_left_out(batch: Batch, console: Console) -> None:
+    """Segmentations by name; the rest by reason and number, because folders are full of other things."""
+    from rich.text import Text
+
+    for one in batch.segmentations_left_out:
+        console.print(Text(f"not reviewed: {one.path}: {one.reason}", style="bold red"))
+    others = [one for one in batch.not_reviewed if not one.is_segmentation]
+    for reason, count in Counter(one.reason for one in others).most_common(10):
+        first = next(one.path for one in others if one.reason == reason)
+        console.print(Text(f"not used: {count} x {reason} ({first}{', ...' if count > 1 else ''})", style="dim"))
+
+
+def _say_where(batch: Batch, out: Path, html_file: Path | None, console: Console) -> None:
+    documents = sum(len(case.json["documents"]) for case in batch.cases if case.json)
+    if documents:
+        console.print(f"{documents} SR documents in {out}")
+    if html_file is not None:
+        console.print(f"pictures and tables: {html_file}")
+
+
+def _exit_code(batch: Batch) -> int:
+    if batch.segmentations_left_out:
+        return SOME_NOT_REVIEWED
+    if not any(case.json for case in batch.cases):
+        click.echo("nothing to review: no DICOM segmentation was found", err=True)
+        return WRONG_USE
+    return DONE
+
+
+def main() -> None:
+    """Entry point: errors that the user can mend end with a sentence and exit code 2, never with a traceback."""
+    try:
+        cli()
+    except ConfigurationError as error:
+        click.echo(f"segqa: {error}", err=True)
+        sys.exit(WRONG_USE)
+    except KeyboardInterrupt:
+        click.echo("segqa: interrupted", err=True)
+        sys.exit(130)

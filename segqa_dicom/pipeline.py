@@ -1,0 +1,232 @@
+"""The one way through the house: a case in, its report out. Pure: no disk, no network, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+
+from segqa_dicom.anatomy import Group, knowledge, match, side_of, structure_key, tolerance_mm
+from segqa_dicom.checks import (
+    CheckedCase,
+    MeasuredCase,
+    MeasuredSegment,
+    MeasuredSegmentation,
+    RuleSet,
+    Severity,
+    check_case,
+    verdict_of,
+)
+from segqa_dicom.measures import MeasuredSegmentation as Comparand
+from segqa_dicom.measures import (
+    StructurePair,
+    compare_segmentations,
+    extract_surfaces,
+    joint_counts,
+    measure_segmentation,
+)
+from segqa_dicom.measures.body import outside_body
+from segqa_dicom.measures.results import MEASURING_VERSION, PairComparison, SegmentMeasures
+from segqa_dicom.model import Case, CtVolume, Segmentation
+from segqa_dicom.progress import Progress, silent
+from segqa_dicom.report.model import CaseReport, RuleSetId, SegmentationReport, SegmentReport
+
+MIN_POINTS_OF_MIDLINE = 3
+"""Parts of the spine that a midline needs at least."""
+
+
+def review(case: Case, ruleset: RuleSet, progress: Progress = silent) -> CaseReport:
+    """Measure, compare and check everything in a case."""
+    measured = _with_midlines(_measured(case, progress))
+    subject = MeasuredCase(case.ct, measured, _comparisons(measured, case.ct, ruleset, progress))
+    checked = check_case(subject, ruleset)
+    return CaseReport(
+        ct=case.ct.record,
+        geometry=case.ct.geometry,
+        hu_defined=case.ct.facts.hu_defined,
+        ruleset=RuleSetId(ruleset.version, ruleset.hash),
+        parameters=_parameters(subject, ruleset),
+        findings=checked.findings,
+        segmentations=tuple(_report(subject, at, checked, ruleset) for at in range(len(measured))),
+        comparisons=subject.comparisons,
+    )
+
+
+def _measured(case: Case, progress: Progress) -> tuple[MeasuredSegmentation, ...]:
+    outside = outside_body(case.segmentations, case.ct)
+    measured = []
+    for at, segmentation in enumerate(case.segmentations):
+        progress("measuring segments", at, len(case.segmentations))
+        measures = [
+            replace(one, outside_body=body)
+            for one, body in zip(measure_segmentation(segmentation, case.ct), outside[at], strict=True)
+        ]
+        segments = tuple(_measured_segment(segmentation, index, one, case.ct) for index, one in enumerate(measures))
+        overlaps = _overlaps(segmentation)
+        measured.append(MeasuredSegmentation(segmentation, segments, overlaps, _midline(segments), case.ct))
+    return tuple(measured)
+
+
+def _measured_segment(
+    segmentation: Segmentation, index: int, measures: SegmentMeasures, ct: CtVolume
+) -> MeasuredSegment:
+    segment = segmentation.segments[index]
+    return MeasuredSegment(
+        index=index,
+        segment=segment,
+        key=structure_key(segment.codes),
+        side=side_of(segment.codes),
+        known=knowledge(segment.codes),
+        measures=measures,
+        ct=ct,
+    )
+
+
+def _overlaps(segmentation: Segmentation) -> tuple[tuple[int, int, int], ...]:
+    """(index, index, shared voxels) of the segments that overlap: they lie in different layers."""
+    found = []
+    for one, other in combinations(segmentation.layers, 2):
+        shared = joint_counts(one, other)
+        for first, second, count in zip(shared.label_a, shared.label_b, shared.voxel_count, strict=True):
+            if first and second:
+                found.append((int(first) - 1, int(second) - 1, int(count)))
+    return tuple(found)
+
+
+def _midline(segments: Sequence[MeasuredSegment]) -> tuple[float, float] | None:
+    """X = a + b * z through the centroids of the spine's parts: right for a patient who lies askew, too."""
+    spine = [part for part in segments if part.known.group in (Group.VERTEBRA, Group.NERVE)]
+    points = np.array([part.measures.shape.centroid_mm for part in spine if part.measures.shape.centroid_mm])
+    if len(points) < MIN_POINTS_OF_MIDLINE:
+        return None
+    x, z = points[:, 0], points[:, 2]
+    slope = float(np.polyfit(z, x, 1)[0]) if np.ptp(z) > 100 else 0.0
+    return float(np.median(x - slope * z)), slope
+
+
+def _with_midlines(measured: tuple[MeasuredSegmentation, ...]) -> tuple[MeasuredSegmentation, ...]:
+    """The same body has the same midline: who has no spine takes that of another segmentation."""
+    known = next((part.midline for part in measured if part.midline is not None), None)
+    return tuple(part if part.midline is not None else replace(part, midline=known) for part in measured)
+
+
+def _comparisons(
+    measured: Sequence[MeasuredSegmentation], ct: CtVolume, ruleset: RuleSet, progress: Progress
+) -> tuple[PairComparison, ...]:
+    """All pairs; of each the segmentation with the smaller SOP Instance UID is the reference."""
+    if len(measured) < 2:
+        return ()
+    ordered = sorted(measured, key=lambda part: part.segmentation.record.sop_instance_uid)
+    comparands = [
+        Comparand(
+            part.segmentation, tuple(one.measures.shape for one in part.segments), extract_surfaces(part.segmentation)
+        )
+        for part in ordered
+    ]
+    pairs = list(combinations(range(len(ordered)), 2))
+    found = []
+    for done, (reference, evaluated) in enumerate(pairs):
+        progress("comparing segmentations", done, len(pairs))
+        found.append(_compared(ordered, comparands, evaluated, reference, ct, ruleset))
+    return tuple(found)
+
+
+def _compared(
+    ordered: Sequence[MeasuredSegmentation],
+    comparands: Sequence[Comparand],
+    evaluated: int,
+    reference: int,
+    ct: CtVolume,
+    ruleset: RuleSet,
+) -> PairComparison:
+    sides = [[(part.key, part.label) for part in ordered[at].segments] for at in (evaluated, reference)]
+    matched = match(*sides)
+    codes = [part.segment.codes for part in ordered[evaluated].segments]
+    pairs = [
+        StructurePair(key, mine, its, _tolerance(tolerance_mm(codes[mine], ruleset.tolerance_scheme), ct))
+        for key, mine, its in matched
+    ]
+    return PairComparison(
+        evaluated=ordered[evaluated].segmentation.record.sop_instance_uid,
+        reference=ordered[reference].segmentation.record.sop_instance_uid,
+        segments=compare_segmentations(comparands[evaluated], comparands[reference], pairs, ct.geometry),
+        only_evaluated=_alone(ordered[evaluated], {mine for _, mine, _ in matched}),
+        only_reference=_alone(ordered[reference], {its for _, _, its in matched}),
+    )
+
+
+def _tolerance(wanted_mm: float, ct: CtVolume) -> float:
+    """Never below the largest voxel edge: there surface Dice measures the grid, not the segmentation."""
+    return max(wanted_mm, round(max(ct.geometry.spacing_mm), 6))
+
+
+def _alone(context: MeasuredSegmentation, matched: set[int]) -> tuple[int, ...]:
+    """Numbers of the segments with voxels that have no counterpart."""
+    return tuple(part.segment.number for part in context.segments if part.index not in matched and not part.is_empty)
+
+
+def _parameters(subject: MeasuredCase, ruleset: RuleSet) -> tuple[str, ...]:
+    """What decides the numbers, as name=value."""
+    names = {(part.key): part.known.name or part.label for one in subject.segmentations for part in one.segments}
+    tolerances: dict[float, set[str]] = {}
+    for pair in subject.comparisons:
+        for segment in pair.segments:
+            tolerances.setdefault(segment.tolerance_mm, set()).add(names.get(segment.structure_key, ""))
+    stated = [f"surface_tolerance_mm={value:g}" for value in tolerances]
+    if len(tolerances) > 1:
+        stated = [
+            f"surface_tolerance_mm={value:g}: {', '.join(sorted(who))}" for value, who in sorted(tolerances.items())
+        ]
+    return (
+        "connectivity=26",
+        "surface_distance=area-weighted surfels",
+        *stated,
+        f"measuring_version={MEASURING_VERSION}",
+        f"ruleset_version={ruleset.version}",
+        f"ruleset_hash={ruleset.hash}",
+    )
+
+
+def _report(subject: MeasuredCase, at: int, checked: CheckedCase, ruleset: RuleSet) -> SegmentationReport:
+    context = subject.segmentations[at]
+    dice = _dice_by_segment(subject, context.segmentation.record.sop_instance_uid)
+    segments = []
+    for part, checks in zip(context.segments, checked.segment_checks[at], strict=True):
+        values = dice.get(part.segment.number, [])
+        mean = sum(values) / len(values) if values else None
+        weights = {Severity.ERROR: ruleset.risk["error"], Severity.WARNING: ruleset.risk["warning"]}
+        risk = sum(weights.get(check.severity, 0.0) for check in checks if check.is_failed)
+        risk += ruleset.risk["disagreement"] * (1 - mean) if mean is not None else 0.0
+        segments.append(
+            SegmentReport(
+                segment=part.segment,
+                structure_key=part.key,
+                measures=part.measures,
+                truncated=part.is_truncated,
+                verdict=verdict_of(checks),
+                checks=checks,
+                risk=risk,
+                mean_dice=mean,
+            )
+        )
+    means = [part.mean_dice for part in segments if part.mean_dice is not None]
+    return SegmentationReport(
+        record=context.segmentation.record,
+        type=context.segmentation.facts.type,
+        segments=tuple(segments),
+        findings=checked.segmentation_findings[at],
+        mean_dice=sum(means) / len(means) if means else None,
+    )
+
+
+def _dice_by_segment(subject: MeasuredCase, uid: str) -> dict[int, list[float]]:
+    """All defined Dice values of each segment of one segmentation, by Segment Number."""
+    found: dict[int, list[float]] = {}
+    for pair in subject.comparisons:
+        for segment in pair.segments:
+            number = {pair.evaluated: segment.evaluated_segment, pair.reference: segment.reference_segment}.get(uid)
+            if number is not None and segment.dice is not None:
+                found.setdefault(number, []).append(segment.dice)
+    return found
