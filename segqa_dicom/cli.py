@@ -136,7 +136,7 @@ def review(
             console.print(case.table)
             console.print()
 
-    with _progress(console, quiet=quiet) as progress:
+    with _progress(quiet=quiet) as progress:
         batch = run(paths, options, progress=progress, shown=shown)
     _write_outputs(batch, options.ruleset, json_file, html_file)
     if not quiet:
@@ -188,10 +188,10 @@ def demo(context: click.Context, out: Path) -> None:
 )
 def rules(as_json: bool, ruleset_file: Path | None) -> None:  # noqa: FBT001
     """List the rules with their parameters and sources."""
-    from segqa_dicom.checks import RULES
+    from segqa_dicom.checks import all_rules
 
     ruleset = _ruleset(ruleset_file)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "rule": rule.id,
             "title": rule.title,
@@ -203,7 +203,7 @@ def rules(as_json: bool, ruleset_file: Path | None) -> None:  # noqa: FBT001
             "provisional": rule.id in ruleset.provisional,
             "source": rule.source,
         }
-        for rule in RULES.values()
+        for rule in all_rules()
     ]
     if as_json:
         click.echo(json.dumps({"version": ruleset.version, "hash": ruleset.hash, "rules": rows}, indent=2))
@@ -228,7 +228,7 @@ def _console(*, stderr: bool) -> Console:
 
 
 @contextmanager
-def _progress(console: Console, *, quiet: bool) -> Iterator[Progress]:
+def _progress(*, quiet: bool) -> Iterator[Progress]:
     """A bar that shows the step in work; none where nobody watches."""
     if quiet or not sys.stderr.isatty():
         yield silent

@@ -1,13 +1,12 @@
 """Rules: a case and its measures in, outcomes and findings out."""
 
 from segqa_dicom.checks.finding import Check, Finding, Outcome, Severity, Verdict, verdict_of
-from segqa_dicom.checks.registry import RULES, Rule, Scope, rule_titles
+from segqa_dicom.checks.registry import Rule, Scope, all_rules, rule_titles
 from segqa_dicom.checks.ruleset import RuleSet, default_ruleset, ruleset_with
 from segqa_dicom.checks.run import CheckedCase, check_case
 from segqa_dicom.checks.subject import MeasuredCase, MeasuredSegment, MeasuredSegmentation
 
 __all__ = [
-    "RULES",
     "Check",
     "CheckedCase",
     "Finding",
@@ -20,6 +19,7 @@ __all__ = [
     "Scope",
     "Severity",
     "Verdict",
+    "all_rules",
     "check_case",
     "default_ruleset",
     "rule_titles",

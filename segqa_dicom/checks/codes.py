@@ -27,13 +27,16 @@ _NAMED_OTHERWISE = {
     source="PS3.16, CID 7150; segmentation tables of TotalSegmentator and of the Imaging Data Commons",
 )
 def category(context: MeasuredSegmentation, _limits: Limits) -> SeriesResults:
-    """Old and missing category codes; once per segmentation, because one table makes them all."""
+    """Old and missing category codes; once per segmentation, because one table makes them all.
+
+    The old category is in millions of segments and understood everywhere: told, but no reason to look at anything.
+    """
     old = [part for part in context.segments if _category_key(part) in equivalent_categories()]
     if old:
         found = old[0].segment.codes.category
         assert found is not None  # noqa: S101 - its key was looked up
         current = equivalent_categories()[found.key].split(".")[0]
-        yield warned(
+        yield noted(
             f"{plural(len(old), 'segment')} with the category ({found.value}, {found.scheme}, {found.meaning}); "
             f"CID 7150 now has {current}: treated as the same"
         )

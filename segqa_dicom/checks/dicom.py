@@ -96,7 +96,7 @@ def frame_positions(context: MeasuredSegmentation, limits: Limits) -> SeriesResu
     "D4",
     "CT series is complete and even",
     scope=Scope.CASE,
-    severity=Severity.WARNING,
+    severity=Severity.ERROR,
     source="QuantitativeReporting issue 264; PS3.3, section C.7.6.2",
 )
 def ct_slices(case: MeasuredCase, _limits: Limits) -> SeriesResults:

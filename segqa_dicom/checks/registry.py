@@ -59,8 +59,15 @@ class Result:
     segmentations: tuple[int, ...] = ()
 
 
-RULES: dict[str, Rule] = {}
-"""All rules by id, in the order of their definition."""
+GROUPS = "FTLSRCHVXDK"
+"""First letters of rule ids in the order in which rules are run and listed: field of view, topology, side, ..."""
+
+_defined: dict[str, Rule] = {}
+
+
+def all_rules() -> tuple[Rule, ...]:
+    """Every rule that was defined, in the order of `GROUPS` and of their numbers."""
+    return tuple(sorted(_defined.values(), key=lambda entry: (GROUPS.index(entry.id[0]), int(entry.id[1:]))))
 
 
 def rule(
@@ -69,9 +76,9 @@ def rule(
     """Register a function as a rule."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        if rule_id in RULES:
+        if rule_id in _defined:
             raise ValueError(f"rule {rule_id} is defined twice")
-        RULES[rule_id] = Rule(rule_id, title, scope, severity, gate, source, function)
+        _defined[rule_id] = Rule(rule_id, title, scope, severity, gate, source, function)
         return function
 
     return register
@@ -79,7 +86,7 @@ def rule(
 
 def rule_titles() -> dict[str, str]:
     """Rule id -> title."""
-    return {rule_id: entry.title for rule_id, entry in RULES.items()}
+    return {entry.id: entry.title for entry in all_rules()}
 
 
 def passed(message: str = "", *, value: float | None = None, limit: float | None = None) -> Result:

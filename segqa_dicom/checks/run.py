@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from segqa_dicom.checks import codes, dicom, field_of_view, sides, topology
 from segqa_dicom.checks.finding import SEVERITY_ORDER, Check, Finding
-from segqa_dicom.checks.registry import RULES, Result, Scope
+from segqa_dicom.checks.registry import Result, Rule, Scope, all_rules
 from segqa_dicom.checks.ruleset import RuleSet
 from segqa_dicom.checks.subject import MeasuredCase, MeasuredSegment, MeasuredSegmentation
 
@@ -35,11 +35,13 @@ def check_case(case: MeasuredCase, ruleset: RuleSet) -> CheckedCase:
     )
 
 
+def _active(scope: Scope, ruleset: RuleSet) -> list[Rule]:
+    return [rule for rule in all_rules() if rule.scope is scope and rule.id in ruleset.rules]
+
+
 def _segment_checks(part: MeasuredSegment, context: MeasuredSegmentation, ruleset: RuleSet) -> tuple[Check, ...]:
     checks = []
-    for rule in RULES.values():
-        if rule.scope is not Scope.SEGMENT or rule.id not in ruleset.rules:
-            continue
+    for rule in _active(Scope.SEGMENT, ruleset):
         found: Result | None = rule.function(part, context, ruleset.rules[rule.id])
         if found is not None:
             checks.append(
@@ -58,9 +60,7 @@ def _segment_checks(part: MeasuredSegment, context: MeasuredSegmentation, rulese
 
 def _segmentation_findings(context: MeasuredSegmentation, ruleset: RuleSet) -> tuple[Finding, ...]:
     findings = []
-    for rule in RULES.values():
-        if rule.scope is not Scope.SEGMENTATION or rule.id not in ruleset.rules:
-            continue
+    for rule in _active(Scope.SEGMENTATION, ruleset):
         for found in rule.function(context, ruleset.rules[rule.id]):
             keys = tuple(context.segments[index].key for index in found.segments)
             uids = (context.segmentation.record.sop_instance_uid,)
@@ -70,9 +70,7 @@ def _segmentation_findings(context: MeasuredSegmentation, ruleset: RuleSet) -> t
 
 def _case_findings(case: MeasuredCase, ruleset: RuleSet) -> tuple[Finding, ...]:
     findings = []
-    for rule in RULES.values():
-        if rule.scope is not Scope.CASE or rule.id not in ruleset.rules:
-            continue
+    for rule in _active(Scope.CASE, ruleset):
         for found in rule.function(case, ruleset.rules[rule.id]):
             about = found.segmentations or range(len(case.segmentations))
             uids = tuple(case.segmentations[index].segmentation.record.sop_instance_uid for index in about)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from segqa_dicom.checks import RULES, Check, Finding, Outcome, Severity, default_ruleset
+from segqa_dicom.checks import Check, Finding, Outcome, Severity, all_rules, default_ruleset
 from segqa_dicom.model import Case, Code, CtFacts, SegmentationType
 from segqa_dicom.pipeline import review
 from tests.scenes import (
@@ -39,6 +39,7 @@ from tests.scenes import (
     segmentation,
 )
 
+RULES = {rule.id: rule for rule in all_rules()}
 INSIDE = box(8, 15, 15)
 ON_THE_LEFT, ON_THE_RIGHT = box(8, 15, 26), box(8, 15, 8)
 """The patient's left is where columns are high: axial slices, seen from the feet."""
@@ -106,7 +107,11 @@ FIRES = [
     ("L1", "error", parts(Part("kidney_left", KIDNEY_LEFT, [ON_THE_RIGHT]), *spine())),
     ("L2", "warning", both(box(8, 12, 25, (8, 10, 8)), box(8, 15, 8, 5))),
     ("L3", "error", three_pairs(mirrored=True)),
-    ("D1", "error", parts(Part("liver", LIVER, [INSIDE]), missing_references=("1.2.3.99",), referenced_instance_count=9)),
+    (
+        "D1",
+        "error",
+        parts(Part("liver", LIVER, [INSIDE]), missing_references=("1.2.3.99",), referenced_instance_count=9),
+    ),
     ("D1", "warning", parts(Part("liver", LIVER, [INSIDE]), references_ct_series=False)),
     ("D2", "error", parts(Part("liver", LIVER, [INSIDE]), frame_of_reference_uid="1.2.8")),
     ("D2", "warning", parts(Part("liver", LIVER, [INSIDE]), frame_of_reference_uid="")),
@@ -132,12 +137,14 @@ FIRES = [
     (
         "D9",
         "warning",
-        case(*(segmentation([Part("liver", LIVER, [INSIDE])], uid=u, content_digest="x") for u in ("1.2.4.1", "1.2.4.2"))),
+        case(
+            *(segmentation([Part("liver", LIVER, [INSIDE])], uid=u, content_digest="x") for u in ("1.2.4.1", "1.2.4.2"))
+        ),
     ),
     ("D10", "warning", with_ct(CtFacts(tilt_degrees=12.0))),
     ("D11", "warning", with_ct(CtFacts(hu_defined=False, hu_note="Rescale Slope is 0"))),
     ("D12", "warning", with_ct(CtFacts(lossy="JPEG"))),
-    ("K1", "warning", parts(Part("liver", replace(LIVER, category=Code("123037004", "SCT")), [INSIDE]))),
+    ("K1", "info", parts(Part("liver", replace(LIVER, category=Code("123037004", "SCT")), [INSIDE]))),
     ("K1", "warning", parts(Part("liver", replace(LIVER, category=None), [INSIDE]))),
     ("K2", "warning", parts(Part("subclavian_artery_left", coded("29700009", "Subclavian artery", LEFT), [INSIDE]))),
     ("K3", "warning", parts(Part("a", LIVER, [INSIDE]), Part("b", LIVER, [ON_THE_LEFT]))),
@@ -203,7 +210,9 @@ def names(rows: list[tuple]) -> list[str]:
 def test_rule_fires(rule: str, severity: str, found: Case) -> None:
     complaints = [one for one in results(found, rule) if one.outcome in (Outcome.WARNING, Outcome.FAIL)]
     assert complaints
-    worst = min(complaints, key=lambda one: list(Severity).index(one.severity) * -1)
+    order = list(Severity)
+    worst = max(complaints, key=lambda one: order.index(one.severity))
+    assert order.index(worst.severity) <= order.index(RULES[rule].severity)
     assert worst.severity.value == severity
     assert worst.message
     assert (worst.outcome is Outcome.FAIL) == (severity == "error")
@@ -223,7 +232,7 @@ def test_every_rule_is_in_the_rule_set_and_the_other_way_round() -> None:
 
 
 def test_titles_fit_a_code_meaning() -> None:
-    assert all(len(f"Check: {rule.title}") <= 64 for rule in RULES.values())
+    assert all(len(f"Check: {rule.title}") <= 64 for rule in all_rules())
 
 
 def test_an_island_is_located_inside_itself() -> None:
@@ -254,7 +263,8 @@ def test_a_tilted_patient_has_a_tilted_midline() -> None:
 
 def test_hu_rules_are_not_run_without_hu() -> None:
     found = case(
-        segmentation([Part("liver", LIVER, [box(8, 1, 15, 8)])]), volume=ct(facts=CtFacts(hu_defined=False, hu_note="x"))
+        segmentation([Part("liver", LIVER, [box(8, 1, 15, 8)])]),
+        volume=ct(facts=CtFacts(hu_defined=False, hu_note="x")),
     )
     assert results(found, "F3") == []
 

@@ -24,8 +24,12 @@ def test_the_same_values_have_the_same_hash() -> None:
     [
         pytest.param({"rules": {"Z9": {}}}, "rule set.rules.Z9", id="unknown rule"),
         pytest.param({"rules": {"T2": {"max": 1}}}, "rule set.rules.T2.max", id="unknown parameter"),
-        pytest.param({"rules": {"T2": {"max_volume_ml": "1"}}}, "rule set.rules.T2.max_volume_ml", id="text for a number"),
-        pytest.param({"rules": {"T2": {"max_volume_ml": True}}}, "rule set.rules.T2.max_volume_ml", id="truth for a number"),
+        pytest.param(
+            {"rules": {"T2": {"max_volume_ml": "1"}}}, "rule set.rules.T2.max_volume_ml", id="text for a number"
+        ),
+        pytest.param(
+            {"rules": {"T2": {"max_volume_ml": True}}}, "rule set.rules.T2.max_volume_ml", id="truth for a number"
+        ),
         pytest.param({"rules": 3}, "rule set.rules", id="not a table"),
         pytest.param({"colour": 1}, "rule set.colour", id="unknown section"),
     ],
@@ -37,7 +41,8 @@ def test_a_wrong_override_is_refused_by_name(overrides: dict, place: str) -> Non
 
 def test_a_rule_can_be_switched_off() -> None:
     report = review(
-        case(segmentation([Part("liver", LIVER, [box(0, 15, 15)])])), ruleset_with({"rules": {"F1": {"enabled": False}}})
+        case(segmentation([Part("liver", LIVER, [box(0, 15, 15)])])),
+        ruleset_with({"rules": {"F1": {"enabled": False}}}),
     )
     (segment,) = report.segmentations[0].segments
     assert "F1" not in [check.rule for check in segment.checks]

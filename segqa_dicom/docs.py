@@ -1,0 +1,72 @@
+"""Pages of the documentation that are made from the code: ``python -m segqa_dicom.docs DIR`` writes them.
+
+A test compares them with what stands in ``docs/``, so that the pages cannot fall behind.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from segqa_dicom.checks import all_rules, default_ruleset
+from segqa_dicom.config import Settings
+
+_MADE = "<!-- made by `python -m segqa_dicom.docs docs`; do not edit -->\n\n"
+
+
+def rules_page() -> str:
+    """``rules.md``: every rule with its parameters and sources."""
+    ruleset = default_ruleset()
+    rows = []
+    for rule in all_rules():
+        parameters = ", ".join(f"`{name}` = {value:g}" for name, value in ruleset.rules[rule.id].items())
+        provisional = " *(provisional)*" if rule.id in ruleset.provisional else ""
+        doc = " ".join((rule.function.__doc__ or "").split())
+        rows.append(
+            f"| {rule.id} | **{rule.title}**: {doc} | {rule.scope.value} | {rule.severity.value} | {rule.gate} | "
+            f"{parameters}{provisional} | {rule.source} |"
+        )
+    return (
+        f"# Rules\n\n{_MADE}Rule set version {ruleset.version}. `severity` is the worst a rule can say. Thresholds"
+        " marked *provisional* have not been calibrated on cohort data. Change values with `--ruleset FILE` (TOML; only what"
+        " changes):\n\n```toml\n[rules.T2]\nmax_volume_ml = 0.2\n\n[rules.K6]\nenabled = false\n```\n\n"
+        "| id | rule | about | severity | gate | parameters | source |\n|---|---|---|---|---|---|---|\n"
+        + "\n".join(rows)
+        + "\n"
+    )
+
+
+def codes_page() -> str:
+    """``codes.md``: the private codes of the documents."""
+    from segqa_dicom.sr.codes import markdown_table
+
+    return (
+        f"# Codes of coding scheme 99SEGQA\n\n{_MADE}Used where no standard code exists. Check codes are made from rule"
+        ' ids: (CHK-T1, 99SEGQA, "Check: Number of separate parts"); see [rules.md](rules.md).\n\n' + markdown_table()
+    )
+
+
+def settings_page() -> str:
+    """``settings.md``: environment variables."""
+    rows = [
+        f"| `SEGQA_{name.upper()}` | {field.default} | {field.description} |"
+        for name, field in Settings.model_fields.items()
+    ]
+    return f"# Settings\n\n{_MADE}Environment variables; everything else is an option of the command line.\n\n" + (
+        "| variable | default | meaning |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+    )
+
+
+PAGES: dict[str, Callable[[], str]] = {"rules.md": rules_page, "codes.md": codes_page, "settings.md": settings_page}
+"""File name -> what makes it."""
+
+
+def main() -> None:
+    """Write all pages to the folder given on the command line."""
+    for name, page in PAGES.items():
+        (Path(sys.argv[1]) / name).write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
