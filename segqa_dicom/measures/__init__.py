@@ -1,1 +1,38 @@
 """Numbers: arrays and `Geometry` in, frozen results out."""
+
+from segqa_dicom.measures.compare import MeasuredSegmentation, StructurePair, compare_segmentations
+from segqa_dicom.measures.components import connected_components
+from segqa_dicom.measures.distances import SurfaceDistances, surface_distances
+from segqa_dicom.measures.fov import padding_voxel_counts
+from segqa_dicom.measures.intensity import measure_intensities
+from segqa_dicom.measures.measure import measure_segmentation
+from segqa_dicom.measures.overlap import JointCounts, dice, iou, joint_counts, volume_difference_percent
+from segqa_dicom.measures.runs import Runs, find_runs
+from segqa_dicom.measures.shape import measure_shapes
+from segqa_dicom.measures.surface import Surface, Surfaces, SurfaceTooLarge, extract_surfaces
+from segqa_dicom.measures.surface_area import surface_area_table
+
+__all__ = [
+    "JointCounts",
+    "MeasuredSegmentation",
+    "Runs",
+    "StructurePair",
+    "Surface",
+    "SurfaceDistances",
+    "SurfaceTooLarge",
+    "Surfaces",
+    "compare_segmentations",
+    "connected_components",
+    "dice",
+    "extract_surfaces",
+    "find_runs",
+    "iou",
+    "joint_counts",
+    "measure_intensities",
+    "measure_segmentation",
+    "measure_shapes",
+    "padding_voxel_counts",
+    "surface_area_table",
+    "surface_distances",
+    "volume_difference_percent",
+]

@@ -78,16 +78,26 @@ class Intensity:
 
 
 @dataclass(frozen=True, slots=True)
+class OutsideBody:
+    """Voxels of a segment in the air around the patient; `location` is one of them (slice, row, column)."""
+
+    voxel_count: int
+    location: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentMeasures:
     """Everything measured on one segment.
 
     intensity : None without voxels, or if the CT is not in HU
     padding_voxel_count : voxels on padding (see `segqa_dicom.measures.fov`)
+    outside_body : None if the CT is not in HU
     """
 
     shape: Shape
     intensity: Intensity | None
     padding_voxel_count: int = 0
+    outside_body: OutsideBody | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,77 @@
-"""`CaseReport` to DICOM SR TID 1500; the only place that imports `highdicom.sr`."""
+"""`CaseReport` to DICOM SR TID 1500; the only place that imports `highdicom.sr`.
+
+One document per SEG with measurements and check outcomes (`report`), one per pair of SEGs (`compare`), one per SEG with
+arrows on the CT (`keyimg`). The same report gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydicom import dcmwrite
+
+from segqa_dicom.model import Code
+from segqa_dicom.report.model import CaseReport
+from segqa_dicom.sr import codes
+from segqa_dicom.sr.compare import Mode, compare_document, pairs_to_write
+from segqa_dicom.sr.document import MAX_GROUPS, Context, Document, Kind, Predecessor, is_own_sr
+from segqa_dicom.sr.keyimg import keyimg_document
+from segqa_dicom.sr.report import report_document
+
+__all__ = [
+    "MAX_GROUPS",
+    "Document",
+    "Kind",
+    "Predecessor",
+    "build_documents",
+    "file_name",
+    "is_own_sr",
+    "write",
+]
+
+
+def build_documents(
+    report: CaseReport,
+    *,
+    rule_titles: Mapping[str, str],
+    compare: Mode = "auto",
+    reference: str | None = None,
+    title: Code = codes.QA_REPORT,
+    max_groups: int = MAX_GROUPS,
+    predecessors: Mapping[tuple[Kind, tuple[str, ...]], Predecessor] | None = None,
+) -> list[Document]:
+    """All documents of a case: reports, comparisons, key findings.
+
+    rule_titles : rule id -> title, for the names of the checks
+    compare : "auto" = all pairs up to three SEGs, beyond that against one reference; "pairs" = all; "none"
+    reference : SOP Instance UID of the SEG to compare with; ignored if it is not in this case
+    title : of reports and comparisons; (126000,DCM) for receivers that insist on it, who then see nothing in OHIF
+    predecessors : (kind, references) of a document -> the revision that it replaces
+    """
+    context = Context(report, rule_titles, title, max_groups, predecessors or {})
+    pairs = pairs_to_write(report, compare, reference)
+    documents = [
+        *(report_document(context, segmentation) for segmentation in report.segmentations),
+        *(compare_document(context, pair) for pair in pairs),
+        *(keyimg_document(context, segmentation) for segmentation in report.segmentations),
+    ]
+    return [document for document in documents if document is not None]
+
+
+def file_name(document: Document) -> str:
+    """``report_2.25.123.dcm``."""
+    return f"{document.kind}_{document.sop_instance_uid}.dcm"
+
+
+def write(document: Document, path: str | os.PathLike[str]) -> None:
+    """Write a document as a DICOM file; whoever looks finds the whole file or none."""
+    target = Path(path)
+    part = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.part")
+    try:
+        dcmwrite(part, document.dataset, enforce_file_format=True)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
