@@ -16,7 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from segqa_dicom import __version__, log
 from segqa_dicom.checks.ruleset import RuleSet
@@ -40,7 +40,7 @@ class Options:
     out: Path
     ruleset: RuleSet
     settings: Settings
-    compare: str = "auto"
+    compare: Literal["auto", "pairs", "none"] = "auto"
     reference: str | None = None
     with_html: bool = False
     jobs: int = 1
@@ -219,7 +219,6 @@ def _review_files(files: CaseFiles, options: Options) -> ReviewedCase:
     from segqa_dicom.errors import SegQaError
     from segqa_dicom.pipeline import review
     from segqa_dicom.reading.case import read_case
-    from segqa_dicom.report.html import render_case
     from segqa_dicom.report.json import case_json
     from segqa_dicom.report.text import case_table
 
@@ -232,6 +231,8 @@ def _review_files(files: CaseFiles, options: Options) -> ReviewedCase:
         documents = _write_documents(report, options)
         html = ""
         if options.with_html:
+            from segqa_dicom.report.html import render_case
+
             _report_progress("drawing pictures", 0, 1)
             html = render_case(report, case, rule_titles=rule_titles(), max_pictures=options.settings.max_pictures)
     except (SegQaError, MemoryError, OSError) as error:
@@ -251,6 +252,7 @@ def _write_documents(report: Any, options: Options) -> list[dict[str, Any]]:
     from segqa_dicom import sr
     from segqa_dicom.checks import rule_titles
     from segqa_dicom.report.json import document_entry
+    from segqa_dicom.sr.codes import TITLES
 
     _report_progress("writing documents", 0, 1)
     documents = sr.build_documents(
@@ -258,7 +260,7 @@ def _write_documents(report: Any, options: Options) -> list[dict[str, Any]]:
         rule_titles=rule_titles(),
         compare=options.compare,
         reference=options.reference,
-        title=options.settings.report_title,
+        title=TITLES[options.settings.report_title],
     )
     entries = []
     for done, document in enumerate(documents, start=1):

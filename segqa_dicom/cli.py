@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -105,7 +105,7 @@ def review(
     html_file: Path | None,
     jobs: int | None,
     ruleset_file: Path | None,
-    compare: str,
+    compare: Literal["auto", "pairs", "none"],
     reference: str | None,
     quiet: bool,  # noqa: FBT001 - click passes options by name
     verbose: bool,  # noqa: FBT001

@@ -29,8 +29,8 @@ def rules_page() -> str:
         )
     return (
         f"# Rules\n\n{_MADE}Rule set version {ruleset.version}. `severity` is the worst a rule can say. Thresholds"
-        " marked *provisional* have not been calibrated on cohort data. Change values with `--ruleset FILE` (TOML; only what"
-        " changes):\n\n```toml\n[rules.T2]\nmax_volume_ml = 0.2\n\n[rules.K6]\nenabled = false\n```\n\n"
+        " marked *provisional* have not been calibrated on cohort data. Change values with `--ruleset FILE` (TOML;"
+        " only what changes):\n\n```toml\n[rules.T2]\nmax_volume_ml = 0.2\n\n[rules.K6]\nenabled = false\n```\n\n"
         "| id | rule | about | severity | gate | parameters | source |\n|---|---|---|---|---|---|---|\n"
         + "\n".join(rows)
         + "\n"

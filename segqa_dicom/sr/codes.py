@@ -135,6 +135,8 @@ def _private(value: str) -> Code:
 # Document titles
 QA_REPORT = _private("QAREPORT")
 IMAGING_MEASUREMENT_REPORT = Code("126000", "DCM", "Imaging Measurement Report")
+TITLES = {"QAREPORT": QA_REPORT, "126000": IMAGING_MEASUREMENT_REPORT}
+"""Titles that `report` and `compare` may have, by code value."""
 
 # Root of the document (TID 1500, 1204, 1002, 1004)
 LANGUAGE = Code("121049", "DCM", "Language of Content Item and Descendants")
