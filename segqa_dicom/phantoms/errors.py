@@ -1,0 +1,142 @@
+"""Errors to inject into a true segmentation: label volume in, new label volume out.
+
+Every function takes a label volume (slice, row, column) and label values, and leaves its input as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+Labels: TypeAlias = NDArray[np.uint8]
+_NEIGHBOURS = np.ones((3, 3, 3), bool)
+
+
+def renumber(labels: Labels, new_values: Mapping[int, int]) -> Labels:
+    """Every label value replaced as `new_values` says, all at once; the others stay."""
+    table = np.arange(256, dtype=np.uint8)
+    for old, new in new_values.items():
+        table[old] = new
+    return table[labels]
+
+
+def shift_levels(labels: Labels, chain: Sequence[int], by: int) -> Labels:
+    """A chain (vertebrae or ribs, head to feet) numbered too low by `by` levels (1: T9 becomes T10); ends fall off."""
+    moved = {value: chain[at + by] if 0 <= at + by < len(chain) else 0 for at, value in enumerate(chain)}
+    return renumber(labels, moved)
+
+
+def swap(labels: Labels, one: int, other: int) -> Labels:
+    """Two structures under each other's label."""
+    return renumber(labels, {one: other, other: one})
+
+
+def mirror(labels: Labels, pairs: Sequence[tuple[int, int]]) -> Labels:
+    """All (left, right) pairs swapped."""
+    return renumber(labels, {old: new for left, right in pairs for old, new in ((left, right), (right, left))})
+
+
+def merge(labels: Labels, into: int, other: int) -> Labels:
+    """A structure given to another one; its own label is gone."""
+    return renumber(labels, {other: into})
+
+
+def remove(labels: Labels, value: int) -> Labels:
+    """A structure that is not segmented."""
+    return renumber(labels, {value: 0})
+
+
+def take_piece(labels: Labels, of: int, to: int, *, share: float = 0.3) -> Labels:
+    """The part of a structure with the highest rows (its back) given to a neighbour: a rib with a piece of the next."""
+    result = labels.copy()
+    slices, rows, columns = np.nonzero(labels == of)
+    chosen = rows >= np.quantile(rows, 1 - share)
+    result[slices[chosen], rows[chosen], columns[chosen]] = to
+    return result
+
+
+def add_island(labels: Labels, value: int, centre: tuple[int, int, int], radius: int = 1) -> Labels:
+    """A cube of stray voxels of a structure around (slice, row, column), whatever is there."""
+    result = labels.copy()
+    result[tuple(slice(max(at - radius, 0), at + radius + 1) for at in centre)] = value
+    return result
+
+
+def drop_slice(labels: Labels, value: int, index: int) -> Labels:
+    """A structure missing in one slice."""
+    result = labels.copy()
+    result[index][result[index] == value] = 0
+    return result
+
+
+def leak(labels: Labels, value: int, *, rows: int, columns: int) -> Labels:
+    """A structure that grows sideways by that many voxels (negative: to the front, or to the right), over anything."""
+    result = labels.copy()
+    mask = labels == value
+    first = np.flatnonzero(mask.any(axis=(1, 2)))
+    middle = slice(int(first[len(first) // 3]), int(first[2 * len(first) // 3]) + 1)
+    for step in range(1, max(abs(rows), abs(columns)) + 1):
+        share = step / max(abs(rows), abs(columns))
+        moved = np.roll(mask[middle], (round(rows * share), round(columns * share)), axis=(1, 2))
+        result[middle][moved] = value
+    return result
+
+
+def erode(labels: Labels, value: int, voxels: int = 1) -> Labels:
+    """A structure without its outermost voxels."""
+    result = labels.copy()
+    mask = labels == value
+    result[mask & ~ndimage.binary_erosion(mask, _NEIGHBOURS, iterations=voxels)] = 0
+    return result
+
+
+def dilate(labels: Labels, value: int, voxels: int = 1) -> Labels:
+    """A structure with as many layers of voxels more, where there is nothing else."""
+    result = labels.copy()
+    grown = ndimage.binary_dilation(labels == value, _NEIGHBOURS, iterations=voxels)
+    result[grown & (labels == 0)] = value
+    return result
+
+
+def jitter(labels: Labels, *, seed: int, voxels: float = 0.6, smoothness: int = 12) -> Labels:
+    """The same structures with boundaries that wander: displaced by a smooth random field.
+
+    voxels : standard deviation of the displacement; smoothness : distance between independent displacements
+    """
+    random = np.random.default_rng(seed)
+    coarse = tuple(max(size // smoothness, 2) + 1 for size in labels.shape)
+    field = random.normal(0, voxels * 1.4, (3, *coarse)).astype(np.float32)
+    rows, columns = (np.linspace(0, size - 1, n) for size, n in zip(coarse[1:], labels.shape[1:], strict=True))
+    grid = np.meshgrid(rows, columns, indexing="ij")
+    result = np.empty_like(labels)
+    index = np.mgrid[0 : labels.shape[1], 0 : labels.shape[2]]
+    for k in range(labels.shape[0]):
+        at = k / max(labels.shape[0] - 1, 1) * (coarse[0] - 1)
+        low = min(int(at), coarse[0] - 2)
+        slab = field[:, low] * (1 - (at - low)) + field[:, low + 1] * (at - low)
+        shift = [ndimage.map_coordinates(part, grid, order=1) for part in slab]
+        source = [np.full(labels.shape[1:], float(k)), *index]
+        place = [
+            np.clip(np.rint(base + by), 0, size - 1).astype(np.intp)
+            for base, by, size in zip(source, shift, labels.shape, strict=True)
+        ]
+        result[k] = labels[place[0], place[1], place[2]]
+    return _without_crumbs(result)
+
+
+def _without_crumbs(moved: Labels) -> Labels:
+    """`moved` without the pieces that came off a structure: wandering boundaries are meant, islands are not."""
+    for index, place in enumerate(ndimage.find_objects(moved)):
+        if place is None:
+            continue
+        crop = moved[place]
+        pieces, count = ndimage.label(crop == index + 1, _NEIGHBOURS)
+        if count > 1:
+            sizes = np.bincount(pieces.reshape(-1))
+            small = np.flatnonzero(sizes < 0.02 * sizes[1:].sum())
+            crop[np.isin(pieces, small[small > 0])] = 0
+    return moved
