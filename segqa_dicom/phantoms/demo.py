@@ -30,7 +30,7 @@ def model_a(phantom: Phantom) -> NDArray[np.uint8]:
     value = phantom.value_of
     labels = errors.merge(labels, value("vertebrae_T9"), value("vertebrae_T8"))
     slices, rows, columns = labels.shape
-    labels = errors.add_island(labels, value("liver"), (slices // 5, rows // 2, columns // 3))
+    labels = errors.add_island(labels, value("liver"), (slices // 5, rows // 2, columns // 3), (1, 1, 3))
     return errors.drop_slice(labels, value("aorta"), round(slices * 0.55))
 
 

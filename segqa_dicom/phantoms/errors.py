@@ -59,10 +59,10 @@ def take_piece(labels: Labels, of: int, to: int, *, share: float = 0.3) -> Label
     return result
 
 
-def add_island(labels: Labels, value: int, centre: tuple[int, int, int], radius: int = 1) -> Labels:
-    """A cube of stray voxels of a structure around (slice, row, column), whatever is there."""
+def add_island(labels: Labels, value: int, start: tuple[int, int, int], size: tuple[int, int, int]) -> Labels:
+    """A box of stray voxels of a structure from (slice, row, column) on, whatever is there."""
     result = labels.copy()
-    result[tuple(slice(max(at - radius, 0), at + radius + 1) for at in centre)] = value
+    result[tuple(slice(first, first + length) for first, length in zip(start, size, strict=True))] = value
     return result
 
 
@@ -81,7 +81,7 @@ def leak(labels: Labels, value: int, *, rows: int, columns: int) -> Labels:
     middle = slice(int(first[len(first) // 3]), int(first[2 * len(first) // 3]) + 1)
     for step in range(1, max(abs(rows), abs(columns)) + 1):
         share = step / max(abs(rows), abs(columns))
-        moved = np.roll(mask[middle], (round(rows * share), round(columns * share)), axis=(1, 2))
+        moved = ndimage.shift(mask[middle], (0, round(rows * share), round(columns * share)), order=0)
         result[middle][moved] = value
     return result
 
@@ -102,14 +102,19 @@ def dilate(labels: Labels, value: int, voxels: int = 1) -> Labels:
     return result
 
 
-def jitter(labels: Labels, *, seed: int, voxels: float = 0.6, smoothness: int = 12) -> Labels:
+def jitter(
+    labels: Labels, *, seed: int, voxels: tuple[float, float, float] = (0.2, 0.6, 0.6), smoothness: int = 12
+) -> Labels:
     """The same structures with boundaries that wander: displaced by a smooth random field.
 
-    voxels : standard deviation of the displacement; smoothness : distance between independent displacements
+    voxels : standard deviation of the displacement along slices, rows and columns
+    smoothness : voxels between independent displacements
     """
     random = np.random.default_rng(seed)
     coarse = tuple(max(size // smoothness, 2) + 1 for size in labels.shape)
-    field = random.normal(0, voxels * 1.4, (3, *coarse)).astype(np.float32)
+    # Interpolation between independent values takes away about a third of their spread.
+    scale = 1.4 * np.array(voxels, np.float32)[:, None, None, None]
+    field = random.standard_normal((3, *coarse)).astype(np.float32) * scale
     rows, columns = (np.linspace(0, size - 1, n) for size, n in zip(coarse[1:], labels.shape[1:], strict=True))
     grid = np.meshgrid(rows, columns, indexing="ij")
     result = np.empty_like(labels)
