@@ -115,7 +115,7 @@ def write_seg(
         series_description=f"{model} {version}",
         content_label="SEGMENTATION",
     )
-    _take_back_now(dataset)
+    _take_back_chance(dataset, stable_uid(*identity, "dimensions"))
     dataset.save_as(path, enforce_file_format=True)
 
 
