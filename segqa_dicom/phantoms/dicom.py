@@ -145,8 +145,10 @@ def _coded(code: Code | None) -> PydicomCode:
     return PydicomCode(code.value, code.scheme, code.meaning)
 
 
-def _take_back_now(dataset: Dataset) -> None:
-    """Highdicom writes the time of day; a phantom has none."""
+def _take_back_chance(dataset: Dataset, dimensions_uid: str) -> None:
+    """highdicom writes the time of day and a random UID of the dimensions; a phantom is always the same."""  # noqa: D403
+    for item in (*dataset.DimensionOrganizationSequence, *dataset.DimensionIndexSequence):
+        item.DimensionOrganizationUID = dimensions_uid
     for keyword in ("InstanceCreationDate", "ContentDate", "SeriesDate"):
         setattr(dataset, keyword, DATE)
     for keyword in ("InstanceCreationTime", "ContentTime", "SeriesTime"):
