@@ -16,9 +16,14 @@ def reason(report: SegmentReport) -> str:
     """Why a segment needs a look, worst first; empty if there is no reason."""
     checks = sorted(report.failed_checks, key=lambda check: SEVERITY_ORDER[check.severity])
     reasons = [check.message for check in checks]
-    if report.mean_dice is not None and report.mean_dice < LOW_DICE:
+    if disagrees(report):
         reasons.append(f"mean Dice {report.mean_dice:.2f} against the others")
     return "; ".join(reasons)
+
+
+def disagrees(report: SegmentReport) -> bool:
+    """Whether a segment differs so much from the others that it is worth a word, whatever the rules say."""
+    return report.mean_dice is not None and report.mean_dice < LOW_DICE
 
 
 def worst(part: SegmentationReport, count: int) -> Sequence[SegmentReport]:
