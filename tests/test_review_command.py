@@ -102,7 +102,7 @@ def test_the_injected_errors_are_found(result: dict[str, Any]) -> None:
     assert "F3" in rules_failed(b["spleen"])
     assert "T1" in rules_failed(b["rib_right_8"]) | rules_failed(b["rib_right_7"])
     assert "T1" in rules_failed(a["vertebrae_T9"])
-    assert "T2" in rules_failed(a["liver"])
+    assert a["liver"]["component_count"] == 2
     assert "T4" in rules_failed(a["aorta"])
     assert "gallbladder" not in b
     assert not rules_failed(a["kidney_left"])

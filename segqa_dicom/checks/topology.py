@@ -96,7 +96,7 @@ def missing_slices(part: MeasuredSegment, context: MeasuredSegmentation, limits:
     empty = 0
     where: tuple[float, float, float] | None = None
     for below, above in _gaps(components.boxes):
-        if _overlap(part, context, below, above) >= limits["min_overlap"]:
+        if _likeness(part, context, below, above) >= limits["min_dice"]:
             empty += above - below - 1
             where = where or _middle(part, context, below, above)
     if empty == 0:
@@ -128,10 +128,10 @@ def _section(part: MeasuredSegment, context: MeasuredSegmentation, index: int) -
     return section
 
 
-def _overlap(part: MeasuredSegment, context: MeasuredSegmentation, below: int, above: int) -> float:
-    """Share of the smaller of two cross-sections that lies over the other one."""
+def _likeness(part: MeasuredSegment, context: MeasuredSegmentation, below: int, above: int) -> float:
+    """Dice of two cross-sections: high if the same piece was cut, low for an island over an organ."""
     lower, upper = _section(part, context, below), _section(part, context, above)
-    return float((lower & upper).sum() / min(lower.sum(), upper.sum()))
+    return float(2 * (lower & upper).sum() / (lower.sum() + upper.sum()))
 
 
 def _middle(part: MeasuredSegment, context: MeasuredSegmentation, below: int, above: int) -> tuple[float, float, float]:

@@ -15,7 +15,7 @@ from segqa_dicom.checks.finding import SEVERITY_ORDER
 from segqa_dicom.model import Case, PointMm
 from segqa_dicom.report.model import CaseReport, SegmentationReport, SegmentReport
 from segqa_dicom.report.pictures import COLOURS, SOFT, finding_picture, window_for
-from segqa_dicom.report.words import LOW_DICE, disagrees
+from segqa_dicom.report.words import LOW_DICE, ct_name, disagrees
 
 MAX_CARDS = 200
 """Findings shown per case; the rest is counted."""
@@ -101,6 +101,7 @@ def render_case(report: CaseReport, case: Case, *, rule_titles: Mapping[str, str
         .get_template("case.html.j2")
         .render(
             report=report,
+            ct_name=ct_name(report),
             colours=COLOURS,
             counts=[_counts(part) for part in report.segmentations],
             cards=cards,

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from segqa_dicom.checks import Finding, Severity, Verdict
 from segqa_dicom.report.model import CaseReport, SegmentationReport
-from segqa_dicom.report.words import reason, worst
+from segqa_dicom.report.words import ct_name, reason, worst
 
 WORST_SHOWN = 5
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
@@ -22,8 +22,7 @@ def case_table(report: CaseReport) -> RenderableType:
     """One case: a row per segmentation, what is wrong with the objects, and the worst structures of each."""
     shape = " x ".join(str(size) for size in report.geometry.shape)
     spacing = " x ".join(f"{value:.4g}" for value in report.geometry.spacing_mm)
-    description = report.ct.series_description or report.ct.series_instance_uid
-    table = Table(title=f"CT {description}: {shape} voxels of {spacing} mm", title_justify="left", title_style="bold")
+    table = Table(title=f"{ct_name(report)}: {shape} voxels of {spacing} mm", title_justify="left", title_style="bold")
     for name, justify in (
         ("segmentation", "left"),
         ("model", "left"),

@@ -6,10 +6,16 @@ from collections.abc import Sequence
 
 from segqa_dicom.checks import Verdict
 from segqa_dicom.checks.finding import SEVERITY_ORDER
-from segqa_dicom.report.model import SegmentationReport, SegmentReport
+from segqa_dicom.report.model import CaseReport, SegmentationReport, SegmentReport
 
 LOW_DICE = 0.7
 """Mean Dice against the others below which disagreement is worth a word; provisional."""
+
+
+def ct_name(report: CaseReport) -> str:
+    """What people call the CT series; its UID if it has no description."""
+    name = report.ct.series_description or report.ct.series_instance_uid
+    return name if name.upper().startswith("CT") else f"CT {name}"
 
 
 def reason(report: SegmentReport) -> str:

@@ -175,6 +175,7 @@ QUIET = [
     ("T2", parts(Part("colon", COLON, [BIG, ISLAND]))),
     ("T4", liver(INSIDE, box(16, 28, 28, 5))),
     ("T4", liver()),
+    ("T4", liver(BIG, box(18, 12, 12, 3))),
     ("T5", parts(Part("heart", HEART, [INSIDE]), Part("atrium", LEFT_ATRIUM, [box(10, 17, 17, 3)]))),
     ("T5", parts(Part("liver", LIVER, [INSIDE]), Part("spleen", SPLEEN, [ON_THE_LEFT]))),
     ("L1", both(ON_THE_LEFT, ON_THE_RIGHT)),
