@@ -47,7 +47,7 @@ def review(case: Case, ruleset: RuleSet, progress: Progress = silent) -> CaseRep
         geometry=case.ct.geometry,
         hu_defined=case.ct.facts.hu_defined,
         ruleset=RuleSetId(ruleset.version, ruleset.hash),
-        parameters=_parameters(subject, ruleset),
+        parameters=_parameters(ruleset),
         findings=checked.findings,
         segmentations=tuple(_report(subject, at, checked, ruleset) for at in range(len(measured))),
         comparisons=subject.comparisons,
@@ -167,22 +167,11 @@ def _alone(context: MeasuredSegmentation, matched: set[int]) -> tuple[int, ...]:
     return tuple(part.segment.number for part in context.segments if part.index not in matched and not part.is_empty)
 
 
-def _parameters(subject: MeasuredCase, ruleset: RuleSet) -> tuple[str, ...]:
-    """What decides the numbers, as name=value."""
-    names = {(part.key): part.known.name or part.label for one in subject.segmentations for part in one.segments}
-    tolerances: dict[float, set[str]] = {}
-    for pair in subject.comparisons:
-        for segment in pair.segments:
-            tolerances.setdefault(segment.tolerance_mm, set()).add(names.get(segment.structure_key, ""))
-    stated = [f"surface_tolerance_mm={value:g}" for value in tolerances]
-    if len(tolerances) > 1:
-        stated = [
-            f"surface_tolerance_mm={value:g}: {', '.join(sorted(who))}" for value, who in sorted(tolerances.items())
-        ]
+def _parameters(ruleset: RuleSet) -> tuple[str, ...]:
+    """What decides the numbers, as name=value; tolerances of surface Dice stand with the comparisons."""
     return (
         "connectivity=26",
         "surface_distance=area-weighted surfels",
-        *stated,
         f"measuring_version={MEASURING_VERSION}",
         f"ruleset_version={ruleset.version}",
         f"ruleset_hash={ruleset.hash}",

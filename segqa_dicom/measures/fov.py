@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,13 @@ PADDING_MAX_HU = -1500
 """No tissue and no air is this low: scanners fill what is outside the circular field of view with -2000 to -3024."""
 
 _EIGHT_NEIGHBOURS = np.ones((3, 3), np.int8)
+
+
+class _Regions(NamedTuple):
+    """Regions of a slice: (row, column) their numbers, 0 elsewhere; and by number whether one reaches the edge."""
+
+    numbers: NDArray[np.int32]
+    is_at_edge: NDArray[np.bool_]
 
 
 def padding_voxel_counts(segmentation: Segmentation, ct: CtVolume) -> NDArray[np.int64]:
@@ -33,14 +40,15 @@ def padding_voxel_counts(segmentation: Segmentation, ct: CtVolume) -> NDArray[np
     members = indices_by_layer(segmentation)
     for k in _slices_with_low_edge(ct.hu, is_low):
         low = is_low(ct.hu[k])
-        region: NDArray[np.bool_] | None = None
+        regions: _Regions | None = None
         for layer, indices in zip(segmentation.layers, members, strict=True):
-            labels = layer[k]
-            # Finding the region costs far more than seeing that no segment comes near.
-            if not np.any(labels, where=low):
+            on_low = low & (layer[k] != 0)
+            # Labelling regions costs far more than seeing that no segment comes near.
+            if not on_low.any():
                 continue
-            region = _connected_to_edge(low) if region is None else region
-            found = np.bincount(labels[region], minlength=table_size(layer, counts.size))
+            regions = _find_regions(low) if regions is None else regions
+            labels = layer[k][on_low][regions.is_at_edge[regions.numbers[on_low]]]
+            found = np.bincount(labels, minlength=table_size(layer, counts.size))
             counts[indices] += found[np.array(indices, np.intp) + 1]
     return counts
 
@@ -69,12 +77,11 @@ def _slices_with_low_edge(hu: NDArray[Any], is_low: Callable[[NDArray[Any]], NDA
     return [int(k) for k in np.flatnonzero(any_low)]
 
 
-def _connected_to_edge(low: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The pixels of a (row, column) mask that are connected to its edge, by 8 neighbours."""
-    regions, count = ndimage.label(low, structure=_EIGHT_NEIGHBOURS)
-    at_edge = np.zeros(count + 1, np.bool_)
-    for edge in (regions[0], regions[-1], regions[:, 0], regions[:, -1]):
-        at_edge[edge] = True
-    at_edge[0] = False
-    connected: NDArray[np.bool_] = at_edge[regions]
-    return connected
+def _find_regions(low: NDArray[np.bool_]) -> _Regions:
+    """Regions of a (row, column) mask, connected by 8 neighbours."""
+    numbers, count = ndimage.label(low, structure=_EIGHT_NEIGHBOURS)
+    is_at_edge = np.zeros(count + 1, np.bool_)
+    for edge in (numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]):
+        is_at_edge[edge] = True
+    is_at_edge[0] = False
+    return _Regions(numbers, is_at_edge)

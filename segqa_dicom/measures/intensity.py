@@ -92,11 +92,9 @@ def _intensity(values: NDArray[Any]) -> Intensity | None:
 
 def _median_in_place(values: NDArray[Any]) -> float:
     middle = values.size // 2
-    if values.size % 2:
-        values.partition(middle)
-        return float(values[middle])
-    values.partition((middle - 1, middle))
-    return (float(values[middle - 1]) + float(values[middle])) / 2
+    values.partition(middle)
+    upper = float(values[middle])
+    return upper if values.size % 2 else (float(values[:middle].max()) + upper) / 2
 
 
 @kernel

@@ -214,12 +214,17 @@ def _mean_dice(structures: Sequence[StructureComparison]) -> float:
 
 
 def _most_agreed(case: CaseReport) -> str:
-    """The SEG with the highest mean Dice against the others; of equals the one with the smaller UID."""
+    """The SEG with the highest mean Dice against the others; of equals the one with the smaller UID.
+
+    A structure that only one of two has counts as Dice 0: else a SEG of the spine alone would be what six models of the
+    whole body are compared with.
+    """
 
     def agreement(uid: str) -> tuple[float, str]:
-        pairs = (pair for pair in case.comparisons if uid in (pair.evaluated, pair.reference))
-        values = [pair.mean_dice for pair in pairs if pair.mean_dice is not None]
-        return (-sum(values) / len(values) if values else 0.0), uid
+        pairs = [pair for pair in case.comparisons if uid in (pair.evaluated, pair.reference)]
+        values = [one.dice for pair in pairs for one in pair.segments if one.dice is not None]
+        alone = sum(len(pair.only_evaluated) + len(pair.only_reference) for pair in pairs)
+        return -sum(values) / max(len(values) + alone, 1), uid
 
     return min((segmentation.record.sop_instance_uid for segmentation in case.segmentations), key=agreement)
 

@@ -18,6 +18,7 @@ from pydicom import config
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import ComprehensiveSRStorage
 
 from segqa_dicom import __version__
@@ -127,9 +128,9 @@ def assemble(context: Context, body: Body) -> Document:
     predecessor = context.predecessors.get((body.kind, references))
     identity = _identity(context, body, references, predecessor)
     date, time = _date_time(body.about, case.ct.patient_study)
-    dataset = hd.sr.ComprehensiveSR(
+    header = hd.sr.ComprehensiveSR(
         evidence=_evidence(case, body.about),
-        content=_root(case, body),
+        content=_root(body.title, [_language()]),
         series_instance_uid=stable_uid(*identity, "series"),
         series_number=series_number(case, body.kind, body.about[0]),
         sop_instance_uid=stable_uid(*identity),
@@ -150,6 +151,7 @@ def assemble(context: Context, body: Body) -> Document:
         # Whatever the CT's character set is: a patient's name in Cyrillic letters must survive.
         specific_character_set="ISO_IR 192",
     )
+    dataset = _with_content(header, _content(case, body))
     _put_patient_study(dataset, case.ct.patient_study)
     _take_back_now(dataset, date, time)
     return Document(body.kind, str(dataset.SOPInstanceUID), references, dataset)
@@ -200,8 +202,24 @@ def _identity(
 # ---------------------------------------------------------------------------------------------------- content
 
 
-def _root(case: CaseReport, body: Body) -> items.Item:
-    children = [items.code(codes.LANGUAGE, codes.ENGLISH, items.CONCEPT_MOD), *_observer()]
+def _root(title: Code, children: Sequence[items.Item]) -> items.Item:
+    return items.container(title, children, template="1500", is_root=True)
+
+
+def _with_content(header: hd.sr.ComprehensiveSR, content: Sequence[items.Item]) -> Dataset:
+    """The document of a header, as a plain data set.
+
+    highdicom copies the tree twice and searches it six times: three quarters of the time for a hundred structures. What
+    it looks for there, a reference to something that is not in the evidence, cannot happen: `_evidence` has all there is.
+    """
+    dataset = Dataset(header)
+    dataset.file_meta, dataset.preamble = header.file_meta, header.preamble
+    dataset.ContentSequence = DicomSequence(content)
+    return dataset
+
+
+def _content(case: CaseReport, body: Body) -> list[items.Item]:
+    children = [_language(), *_observer()]
     children.append(items.code(codes.PROCEDURE_REPORTED, codes.CT_PROCEDURE, items.CONCEPT_MOD))
     children += [items.text(codes.SUMMARY, line) for line in body.summary]
     if body.groups:
@@ -209,7 +227,11 @@ def _root(case: CaseReport, body: Body) -> items.Item:
         children.append(items.container(codes.IMAGING_MEASUREMENTS, measurements))
     if body.evaluations:
         children.append(items.container(codes.QUALITATIVE_EVALUATIONS, body.evaluations))
-    return items.container(body.title, children, template="1500", is_root=True)
+    return children
+
+
+def _language() -> items.Item:
+    return items.code(codes.LANGUAGE, codes.ENGLISH, items.CONCEPT_MOD)
 
 
 def _observer() -> list[items.Item]:
