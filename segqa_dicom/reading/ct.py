@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.pixels import get_decoder  # type: ignore[attr-defined]
-from pydicom.uid import UID
 
 from segqa_dicom.errors import Inconsistent, InputError, LimitExceeded, UnreadableObject
 from segqa_dicom.model import CtFacts, CtRecord, CtVolume, Geometry, PatientStudy, SliceRef
 from segqa_dicom.progress import Progress, silent
+from segqa_dicom.reading import jpeg12
 from segqa_dicom.reading.dataset import (
     OpenedObject,
     first_item,
@@ -27,8 +26,9 @@ from segqa_dicom.reading.dataset import (
     text,
     translated,
     whole_number,
+    whole_number_or,
 )
-from segqa_dicom.reading.encodings import DECODING_PLUGINS, lossy_method
+from segqa_dicom.reading.encodings import frame_decoder, lossy_method
 from segqa_dicom.reading.limits import Limits
 from segqa_dicom.uids import normalised_uid
 
@@ -42,6 +42,13 @@ SAME_POSITION_SHARE = 0.05
 """Slices closer together than this share of the median slice distance lie at one position."""
 TILT_TOLERANCE_DEGREES = 0.1
 """A stack that leans less than this is straight: written positions have that much noise."""
+POSITION_NOISE_SHARE = 0.05
+"""Slices closer together than this share of a pixel are told apart by the noise of their written positions only."""
+LARGEST_POSITION_MM = 1e5
+PIXEL_SPACING_RANGE_MM = (1e-4, 1e3)
+"""Beyond these no scanner works; computing with them overflows."""
+LARGEST_RESCALE = 1e6
+"""Rescale Slope or Intercept above this is a mistake, and would not survive in float32."""
 
 PATIENT_STUDY_KEYWORDS = [
     "PatientName",
@@ -89,6 +96,7 @@ class _Slice:
     matrix: tuple[int, int]
     thickness: float
     rescale: _Rescale
+    acquisition: int
     order: tuple[int, int, str]  # acquisition, instance, UID: which of two slices at one position counts
 
     def fits(self, other: _Slice) -> bool:
@@ -115,21 +123,22 @@ def read_ct(
 
     Raises an `InputError` if no volume can be made of them; single images that do not fit become facts, not errors.
     """
-    found, stack, duplicates = _stack(paths, limits, preferred)
-    _check_size(stack, limits)
-    hu, failed = _decode(stack, found, limits, progress)
-    found.unreadable.extend(failed.values())
-    if failed:
+    with translated("CT series"):
+        found, stack, duplicates = _stack(paths, limits, preferred)
+        _check_size(stack, limits)
+        hu, failed = _decode(stack, found, limits, progress)
+        found.unreadable.extend(sorted(set(failed.values())))
         stack = [part for index, part in enumerate(stack) if index not in failed]
         if not stack:
             raise UnreadableObject(f"no image of the CT series can be decoded: {next(iter(failed.values()))[1]}")
-    geometry = _geometry(stack)
-    return CtVolume(geometry, hu, _record(found, stack), _facts(found, stack, geometry, duplicates))
+        geometry = _geometry(stack)
+        return CtVolume(geometry, hu, _record(found, stack), _facts(found, stack, geometry, duplicates))
 
 
 def read_ct_geometry(paths: Sequence[Path], limits: Limits) -> Geometry:
     """Where the voxels of a CT series lie, without reading pixels; raises an `InputError` as `read_ct` does."""
-    return _geometry(_stack(paths, limits, ())[1])
+    with translated("CT series"):
+        return _geometry(_stack(paths, limits, ())[1])
 
 
 def _stack(paths: Sequence[Path], limits: Limits, preferred: Collection[str]) -> tuple[_Files, list[_Slice], int]:
@@ -140,7 +149,7 @@ def _stack(paths: Sequence[Path], limits: Limits, preferred: Collection[str]) ->
     if not found.slices:
         reasons = sorted({reason for _, reason in found.unreadable} | set(found.excluded))
         raise UnreadableObject(f"no usable CT image in the series: {'; '.join(reasons) or 'no images'}")
-    stack = _largest_group(found.slices, preferred, found.excluded)
+    stack = _one_volume(found.slices, preferred, found.excluded)
     stack, duplicates = _one_per_position(stack, preferred)
     return found, stack, duplicates
 
@@ -157,23 +166,22 @@ class _Files:
         self.instances: dict[str, str] = {}
         self.conflicts: set[str] = set()
         self.lossy: set[str] = set()
-        self._digests: dict[str, Path] = {}
+        self._first: dict[str, Path] = {}
 
     def add(self, path: Path) -> None:
         uid = path.name
         try:
             opened = open_object(path, self.limits)
-            uid = normalised_uid(opened.dataset.get("SOPInstanceUID"), what="SOP Instance UID")
-            if uid in self.instances:
-                if not _same_content(path, self._digests[uid]):
-                    self.conflicts.add(uid)
-                return
-            with translated(f"CT image {uid}"):
+            with translated("CT image"):
+                uid = normalised_uid(opened.dataset.get("SOPInstanceUID"), what="SOP Instance UID")
+                if uid in self._first:
+                    if not _same_content(path, self._first[uid]):
+                        self.conflicts.add(uid)
+                    return
                 self._take(opened, uid)
+                self._first[uid] = path
         except InputError as error:
             self.unreadable.append((uid, str(error)))
-        else:
-            self._digests[uid] = path
 
     def _take(self, opened: OpenedObject, uid: str) -> None:
         dataset = opened.dataset
@@ -202,14 +210,15 @@ def _slices_of(opened: OpenedObject, uid: str, file: int, limits: Limits) -> lis
     dataset = opened.dataset
     matrix = (whole_number(dataset, "Rows", low=1, high=65535), whole_number(dataset, "Columns", low=1, high=65535))
     if "PerFrameFunctionalGroupsSequence" not in dataset:
-        if int(dataset.get("NumberOfFrames") or 1) != 1:
+        if whole_number_or(dataset, "NumberOfFrames", 1) != 1:
             raise Inconsistent("it has several frames but no functional groups that say where they lie")
         return [_slice(dataset, (dataset,), uid, file, None, matrix)]
     frames = items(dataset, "PerFrameFunctionalGroupsSequence")
     if len(frames) > limits.max_frames:
         raise LimitExceeded(f"it has {len(frames)} frames, more than {limits.max_frames}")
-    if len(frames) != int(dataset.get("NumberOfFrames") or 0):
-        raise Inconsistent(f"it says {dataset.get('NumberOfFrames')} frames but describes {len(frames)}")
+    stated = whole_number_or(dataset, "NumberOfFrames", 0)
+    if len(frames) != stated:
+        raise Inconsistent(f"it says {stated} frames but describes {len(frames)}")
     shared = first_item(dataset, "SharedFunctionalGroupsSequence")
     return [_slice(dataset, (frame, shared, dataset), uid, file, index, matrix) for index, frame in enumerate(frames)]
 
@@ -238,11 +247,14 @@ def _slice(
     )
     measures = _group(groups, "PixelMeasuresSequence", "PixelSpacing")
     spacing = numbers(measures, "PixelSpacing", 2)
-    if min(spacing) <= 0:
-        raise Inconsistent("PixelSpacing is not positive")
+    low, high = PIXEL_SPACING_RANGE_MM
+    if not low <= min(spacing) <= max(spacing) <= high:
+        raise Inconsistent(f"PixelSpacing is not between {low:g} and {high:g} mm")
     position = numbers(_group(groups, "PlanePositionSequence", "ImagePositionPatient"), "ImagePositionPatient", 3)
     ref = SliceRef(text(dataset, "SOPClassUID"), uid, None if frame is None else frame + 1)
-    order = (_integer(dataset, "AcquisitionNumber"), _integer(dataset, "InstanceNumber"), uid)
+    if max(map(abs, position)) > LARGEST_POSITION_MM:
+        raise Inconsistent("ImagePositionPatient is implausibly far away")
+    acquisition = whole_number_or(dataset, "AcquisitionNumber", 0)
     return _Slice(
         file=file,
         frame=frame or 0,
@@ -254,7 +266,8 @@ def _slice(
         matrix=matrix,
         thickness=_positive(measures, "SliceThickness"),
         rescale=_rescale(groups),
-        order=order,
+        acquisition=acquisition,
+        order=(acquisition, whole_number_or(dataset, "InstanceNumber", 0), uid),
     )
 
 
@@ -268,13 +281,6 @@ def direction_cosines(values: Sequence[float]) -> tuple[NDArray[np.float64], NDA
     if (np.abs(lengths - 1) > UNIT_TOLERANCE).any() or abs(column @ row) > UNIT_TOLERANCE:
         raise Inconsistent("ImageOrientationPatient is not two perpendicular unit vectors")
     return column / lengths[0], row / lengths[1]
-
-
-def _integer(dataset: Dataset, keyword: str) -> int:
-    try:
-        return int(dataset.get(keyword))
-    except (TypeError, ValueError):
-        return 0
 
 
 def _positive(dataset: Dataset, keyword: str) -> float:
@@ -295,13 +301,13 @@ def _rescale(groups: Sequence[Dataset | None]) -> _Rescale:
     except Inconsistent:
         return _Rescale(1.0, 0.0, "Rescale Slope or Rescale Intercept is missing")
     kind = text(group, "RescaleType").upper()
-    if slope == 0:
-        return _Rescale(1.0, 0.0, "Rescale Slope is 0")
+    if slope == 0 or max(abs(slope), abs(intercept)) > LARGEST_RESCALE:
+        return _Rescale(1.0, 0.0, "Rescale Slope is 0, or it or Rescale Intercept is implausibly large")
     return _Rescale(slope, intercept, "" if kind in ("", "HU") else f"Rescale Type is {kind}, not HU")
 
 
-def _largest_group(slices: list[_Slice], preferred: Collection[str], excluded: Counter[str]) -> list[_Slice]:
-    """The largest set of slices that can form one volume (of equals, the one that is referred to most)."""
+def _one_volume(slices: list[_Slice], preferred: Collection[str], excluded: Counter[str]) -> list[_Slice]:
+    """The set of slices that can form one volume: the one that is referred to most, of equals the largest."""
     groups: list[list[_Slice]] = []
     for part in slices:
         for group in groups:
@@ -310,7 +316,7 @@ def _largest_group(slices: list[_Slice], preferred: Collection[str], excluded: C
                 break
         else:
             groups.append([part])
-    best = max(groups, key=lambda group: (len(group), sum(part.ref.sop_instance_uid in preferred for part in group)))
+    best = max(groups, key=lambda group: (sum(part.ref.sop_instance_uid in preferred for part in group), len(group)))
     for group in groups:
         if group is not best:
             excluded[_difference(group[0], best[0])] += len(group)
@@ -326,22 +332,34 @@ def _difference(part: _Slice, volume: _Slice) -> str:
 def _one_per_position(stack: list[_Slice], preferred: Collection[str]) -> tuple[list[_Slice], int]:
     """Slices in ascending position, one at each, and how many had to be left out for that.
 
-    Of several at one position the one that a segmentation refers to counts, else the first acquired.
+    Of several at one position the one that a segmentation refers to counts, else one of the acquisition that
+    segmentations refer to most, else the first acquired.
     """
     normal = np.cross(stack[0].column_cosine, stack[0].row_cosine)
     position = {id(part): float(part.origin @ normal) for part in stack}
+    named = {id(part): part.ref.sop_instance_uid in preferred for part in stack}
+    references = Counter(part.acquisition for part in stack if named[id(part)])
+
+    def worth(part: _Slice) -> tuple[bool, int, tuple[int, int, str], int]:
+        return (not named[id(part)], -references[part.acquisition], part.order, part.frame)
+
     stack = sorted(stack, key=lambda part: (position[id(part)], part.order, part.frame))
-    steps = np.diff([position[id(part)] for part in stack])
-    real = steps[steps > 1e-3]
-    same = SAME_POSITION_SHARE * float(np.median(real)) if len(real) else 1e-3
-    kept: list[_Slice] = []
+    same = _same_position_mm(np.array([position[id(part)] for part in stack]), min(stack[0].spacing))
+    places: list[list[_Slice]] = []
     for part in stack:
-        if kept and position[id(part)] - position[id(kept[-1])] <= same:
-            if part.ref.sop_instance_uid in preferred and kept[-1].ref.sop_instance_uid not in preferred:
-                kept[-1] = part
+        if places and position[id(part)] - position[id(places[-1][0])] <= same:
+            places[-1].append(part)
         else:
-            kept.append(part)
-    return kept, len(stack) - len(kept)
+            places.append([part])
+    return [min(place, key=worth) for place in places], len(stack) - len(places)
+
+
+def _same_position_mm(positions: NDArray[np.float64], pixel_mm: float) -> float:
+    """Up to which distance two of the ascending `positions` are one."""
+    steps = np.diff(positions)
+    noise = POSITION_NOISE_SHARE * pixel_mm
+    real = steps[steps > noise]
+    return SAME_POSITION_SHARE * float(np.median(real)) if len(real) else noise
 
 
 def _check_size(stack: list[_Slice], limits: Limits) -> None:
@@ -358,20 +376,31 @@ def _decode(
     whole = all(part.rescale.slope.is_integer() and part.rescale.intercept.is_integer() for part in stack)
     hu = np.empty((len(stack), *stack[0].matrix), np.int16 if whole else np.float32)
     failed: dict[int, tuple[str, str]] = {}
-    frames: dict[int, list[int]] = {}
+    by_file: dict[int, list[int]] = {}
     for index, part in enumerate(stack):
-        frames.setdefault(part.file, []).append(index)
+        by_file.setdefault(part.file, []).append(index)
     done = 0
-    for file, indices in frames.items():
-        for index, pixels in _decoded_frames(found.objects[file], [stack[i] for i in indices], indices, limits):
-            part = stack[index]
-            if isinstance(pixels, str):
-                failed[index] = (part.ref.sop_instance_uid, pixels)
-            else:
-                hu = _store(hu, index, pixels, part.rescale)
-            done += 1
-            progress("reading CT", done, len(stack))
-    return (np.delete(hu, sorted(failed), axis=0) if failed else hu), failed
+    for file, indices in by_file.items():
+        left = list(indices)
+        try:
+            for pixels in _decoded_frames(found.objects[file], [stack[index] for index in indices], limits):
+                hu = _store(hu, left[0], pixels, stack[left[0]].rescale)
+                left.pop(0)
+                progress("reading CT", done := done + 1, len(stack))
+        except InputError as error:
+            failed |= {index: (stack[index].ref.sop_instance_uid, str(error)) for index in left}
+            done += len(left)
+        found.objects[file].inflated = None
+    return _without(hu, failed), failed
+
+
+def _without(hu: NDArray[Any], failed: Collection[int]) -> NDArray[Any]:
+    """The slices of `hu` that did not fail, moved together in place: no second volume is needed for that."""
+    kept = [index for index in range(len(hu)) if index not in failed]
+    for to, index in enumerate(kept):
+        if to != index:
+            hu[to] = hu[index]
+    return hu[: len(kept)]
 
 
 def _store(hu: NDArray[Any], index: int, pixels: NDArray[Any], rescale: _Rescale) -> NDArray[Any]:
@@ -385,34 +414,34 @@ def _store(hu: NDArray[Any], index: int, pixels: NDArray[Any], rescale: _Rescale
     return hu
 
 
-def _decoded_frames(
-    opened: OpenedObject, parts: list[_Slice], indices: list[int], limits: Limits
-) -> list[tuple[int, NDArray[Any] | str]]:
-    """(index, pixels) of the wanted frames of one object, or (index, why not)."""
-    try:
-        with translated("pixel data"):
-            _check_encoding(opened, limits)
-            dataset = opened.with_pixels()
-            syntax = opened.transfer_syntax
-            options: dict[str, Any] = {"raw": True}
-            if str(syntax) in DECODING_PLUGINS:
-                options["decoding_plugin"] = DECODING_PLUGINS[str(syntax)]
-            decoder = get_decoder(UID("1.2.840.10008.1.2.1") if opened.inflated is not None else syntax)
-            wanted = [part.frame for part in parts]
-            arrays = decoder.iter_array(dataset, indices=wanted, **options)
-            return [
-                (index, _checked(array, parts[0].matrix, dataset))
-                for index, (array, _) in zip(indices, arrays, strict=True)
-            ]
-    except InputError as error:
-        return [(index, str(error)) for index in indices]
+def _decoded_frames(opened: OpenedObject, parts: list[_Slice], limits: Limits) -> Iterator[NDArray[Any]]:
+    """The wanted frames of one object, one after the other; raises an `InputError` at the first that is damaged."""
+    with translated("pixel data"):
+        _check_encoding(opened, limits)
+        dataset = opened.with_pixels()
+        decoder, options = frame_decoder(opened)
+        for array, _ in decoder.iter_array(dataset, indices=[part.frame for part in parts], **options):
+            yield _checked(array, parts[0].matrix, dataset)
+
+
+def _arrays(opened: OpenedObject, dataset: Dataset, frames: list[int]) -> list[NDArray[Any]]:
+    """Stored values (row, column) of some frames (from 0)."""
+    syntax = str(opened.transfer_syntax)
+    if opened.inflated is not None:
+        syntax = dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian  # what inflating left
+    if jpeg12.needs_gdcm(dataset, syntax):
+        return jpeg12.decode(opened.path, dataset, frames)
+    options: dict[str, Any] = {"raw": True}
+    if syntax in DECODING_PLUGINS:
+        options["decoding_plugin"] = DECODING_PLUGINS[syntax]
+    return [array for array, _ in get_decoder(UID(syntax)).iter_array(dataset, indices=frames, **options)]
 
 
 def _check_encoding(opened: OpenedObject, limits: Limits) -> None:
     dataset = opened.dataset
-    if int(dataset.get("SamplesPerPixel") or 1) != 1:
+    if whole_number_or(dataset, "SamplesPerPixel", 1) != 1:
         raise Inconsistent("it has more than one sample per pixel")
-    frames = int(dataset.get("NumberOfFrames") or 1)
+    frames = whole_number_or(dataset, "NumberOfFrames", 1)
     bits = whole_number(dataset, "BitsAllocated", low=8, high=32)
     decoded = int(dataset.Rows) * int(dataset.Columns) * frames * bits // 8
     encoded = opened.path.stat().st_size if opened.inflated is None else len(opened.inflated)
@@ -476,7 +505,7 @@ def _record(found: _Files, stack: list[_Slice]) -> CtRecord:
             slices=tuple(part.ref for part in stack),
             instances=tuple(sorted((sop_class, uid) for uid, sop_class in found.instances.items())),
             series_description=text(dataset, "SeriesDescription"),
-            series_number=_integer(dataset, "SeriesNumber") or None,
+            series_number=whole_number_or(dataset, "SeriesNumber", 0) or None,
             body_part_examined=text(dataset, "BodyPartExamined"),
         )
 
