@@ -21,7 +21,7 @@ from segqa_dicom.errors import InputError, LimitExceeded, UnreadableObject
 from segqa_dicom.model import CtVolume
 from segqa_dicom.reading.ct import read_ct
 from segqa_dicom.reading.limits import Limits
-from tests.reading.factories import (
+from tests.reading.handmade import (
     AXIAL,
     CORONAL,
     FEET_FIRST,
