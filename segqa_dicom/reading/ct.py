@@ -16,7 +16,6 @@ from pydicom import Dataset
 from segqa_dicom.errors import Inconsistent, InputError, LimitExceeded, UnreadableObject
 from segqa_dicom.model import CtFacts, CtRecord, CtVolume, Geometry, PatientStudy, SliceRef
 from segqa_dicom.progress import Progress, silent
-from segqa_dicom.reading import jpeg12
 from segqa_dicom.reading.dataset import (
     OpenedObject,
     first_item,
@@ -151,6 +150,7 @@ def _stack(paths: Sequence[Path], limits: Limits, preferred: Collection[str]) ->
         raise UnreadableObject(f"no usable CT image in the series: {'; '.join(reasons) or 'no images'}")
     stack = _one_volume(found.slices, preferred, found.excluded)
     stack, duplicates = _one_per_position(stack, preferred)
+    stack = _one_acquisition(stack, preferred, found.excluded)
     return found, stack, duplicates
 
 
@@ -335,8 +335,7 @@ def _one_per_position(stack: list[_Slice], preferred: Collection[str]) -> tuple[
     Of several at one position the one that a segmentation refers to counts, else one of the acquisition that
     segmentations refer to most, else the first acquired.
     """
-    normal = np.cross(stack[0].column_cosine, stack[0].row_cosine)
-    position = {id(part): float(part.origin @ normal) for part in stack}
+    position = dict(zip(map(id, stack), _positions(stack), strict=True))
     named = {id(part): part.ref.sop_instance_uid in preferred for part in stack}
     references = Counter(part.acquisition for part in stack if named[id(part)])
 
@@ -352,6 +351,33 @@ def _one_per_position(stack: list[_Slice], preferred: Collection[str]) -> tuple[
         else:
             places.append([part])
     return [min(place, key=worth) for place in places], len(stack) - len(places)
+
+
+def _positions(stack: list[_Slice]) -> list[float]:
+    normal = np.cross(stack[0].column_cosine, stack[0].row_cosine)
+    return [float(part.origin @ normal) for part in stack]
+
+
+def _one_acquisition(stack: list[_Slice], preferred: Collection[str], excluded: Counter[str]) -> list[_Slice]:
+    """`stack` without slices that lie between neighbours of the acquisitions that segmentations refer to.
+
+    Acquisitions that continue each other remain; so does what fills a gap.
+    """
+    chosen = {part.acquisition for part in stack if part.ref.sop_instance_uid in preferred}
+    positions = _positions(stack)
+    own = np.array([at for at, part in zip(positions, stack, strict=True) if part.acquisition in chosen])
+    if len(own) < 2 or len(own) == len(stack):
+        return stack
+    closest = 1.5 * float(np.median(np.diff(own)))
+    kept = []
+    for at, part in zip(positions, stack, strict=True):
+        after = int(np.searchsorted(own, at))
+        between = 0 < after < len(own) and own[after] - own[after - 1] <= closest
+        if part.acquisition in chosen or not between:
+            kept.append(part)
+    if len(kept) < len(stack):
+        excluded["other acquisition"] += len(stack) - len(kept)
+    return kept
 
 
 def _same_position_mm(positions: NDArray[np.float64], pixel_mm: float) -> float:
@@ -383,10 +409,11 @@ def _decode(
     for file, indices in by_file.items():
         left = list(indices)
         try:
-            for pixels in _decoded_frames(found.objects[file], [stack[index] for index in indices], limits):
-                hu = _store(hu, left[0], pixels, stack[left[0]].rescale)
-                left.pop(0)
-                progress("reading CT", done := done + 1, len(stack))
+            with translated("pixel data"):
+                for pixels in _decoded_frames(found.objects[file], [stack[index] for index in indices], limits):
+                    hu = _store(hu, left[0], pixels, stack[left[0]].rescale)
+                    left.pop(0)
+                    progress("reading CT", done := done + 1, len(stack))
         except InputError as error:
             failed |= {index: (stack[index].ref.sop_instance_uid, str(error)) for index in left}
             done += len(left)
@@ -415,26 +442,12 @@ def _store(hu: NDArray[Any], index: int, pixels: NDArray[Any], rescale: _Rescale
 
 
 def _decoded_frames(opened: OpenedObject, parts: list[_Slice], limits: Limits) -> Iterator[NDArray[Any]]:
-    """The wanted frames of one object, one after the other; raises an `InputError` at the first that is damaged."""
-    with translated("pixel data"):
-        _check_encoding(opened, limits)
-        dataset = opened.with_pixels()
-        decoder, options = frame_decoder(opened)
-        for array, _ in decoder.iter_array(dataset, indices=[part.frame for part in parts], **options):
-            yield _checked(array, parts[0].matrix, dataset)
-
-
-def _arrays(opened: OpenedObject, dataset: Dataset, frames: list[int]) -> list[NDArray[Any]]:
-    """Stored values (row, column) of some frames (from 0)."""
-    syntax = str(opened.transfer_syntax)
-    if opened.inflated is not None:
-        syntax = dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian  # what inflating left
-    if jpeg12.needs_gdcm(dataset, syntax):
-        return jpeg12.decode(opened.path, dataset, frames)
-    options: dict[str, Any] = {"raw": True}
-    if syntax in DECODING_PLUGINS:
-        options["decoding_plugin"] = DECODING_PLUGINS[syntax]
-    return [array for array, _ in get_decoder(UID(syntax)).iter_array(dataset, indices=frames, **options)]
+    """The wanted frames of one object, one after the other; raises at the first that is damaged."""
+    _check_encoding(opened, limits)
+    dataset = opened.with_pixels()
+    decoder, options = frame_decoder(opened)
+    for array, _ in decoder.iter_array(dataset, indices=[part.frame for part in parts], **options):
+        yield _checked(array, parts[0].matrix, dataset)
 
 
 def _check_encoding(opened: OpenedObject, limits: Limits) -> None:
@@ -550,10 +563,18 @@ def _padding(found: _Files, stack: list[_Slice]) -> tuple[float, float] | None:
         if "PixelPaddingValue" not in dataset:
             continue
         try:
-            low = numbers(dataset, "PixelPaddingValue", 1)[0]
-            limit = numbers(dataset, "PixelPaddingRangeLimit", 1)[0] if "PixelPaddingRangeLimit" in dataset else low
+            low = _stored(dataset, "PixelPaddingValue")
+            limit = _stored(dataset, "PixelPaddingRangeLimit") if "PixelPaddingRangeLimit" in dataset else low
         except Inconsistent:
             return None
         ends = sorted(value * part.rescale.slope + part.rescale.intercept for value in (low, limit))
         return ends[0], ends[1]
     return None
+
+
+def _stored(dataset: Dataset, keyword: str) -> float:
+    """A pixel value in an element; signed ones are often written with the VR of unsigned ones."""
+    value = numbers(dataset, keyword, 1)[0]
+    bits = whole_number_or(dataset, "BitsAllocated", 16)
+    signed = whole_number_or(dataset, "PixelRepresentation", 0) == 1
+    return value - 2**bits if signed and value >= 2 ** (bits - 1) else value

@@ -6,6 +6,7 @@ import hashlib
 import io
 import math
 import mmap
+import re
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
 )
@@ -30,7 +32,12 @@ PREAMBLE_BYTES = 132
 _FIRST_GROUPS = (0x0002, 0x0008)
 """Groups that a data set without preamble can begin with (PS3.10, section 7.1; old archives leave the preamble out)."""
 
+_PIXEL_DATA_TAGS = {True: b"\xe0\x7f\x10\x00", False: b"\x7f\xe0\x00\x10"}
+"""(7FE0,0010) in little and in big endian order."""
 _INFLATE_CHUNK_BYTES = 1 << 20
+_MAX_DEFLATE_RATIO = 1032
+"""More than this deflate cannot compress (RFC 1951: 258 bytes by two bits)."""
+_QUOTED = re.compile(r"""b?(['"]).*\1""")
 
 
 @contextmanager
@@ -47,8 +54,14 @@ def translated(what: str) -> Iterator[None]:
         except InputError:
             raise
         except Exception as error:
-            reason = " ".join(str(error).split())[:160]
-            raise UnreadableObject(f"{what} cannot be read ({type(error).__name__}: {reason})") from error
+            raise UnreadableObject(f"{what} cannot be read ({_in_short(error)})") from error
+
+
+def _in_short(error: Exception) -> str:
+    """Class and text of a foreign error, without what it quotes: that can be a value of the patient."""
+    reason = " ".join(str(error).split("Traceback")[0].split())
+    reason = _QUOTED.sub("...", reason)[:160].strip(" :")
+    return f"{type(error).__name__}: {reason}" if reason else type(error).__name__
 
 
 def looks_like_dicom(path: Path) -> bool:
@@ -60,12 +73,25 @@ def looks_like_dicom(path: Path) -> bool:
         raise UnreadableObject(f"file cannot be opened ({error.strerror})") from error
     if head[128:132] == b"DICM":
         return True
+    if not head:
+        raise UnreadableObject("file is empty")
     if len(head) < 16:
         return False
-    group, element = int.from_bytes(head[0:2], "little"), int.from_bytes(head[2:4], "little")
     explicit = head[4:6].isalpha() and head[4:6].isupper()
+    if explicit and int.from_bytes(head[0:2], "big") in _FIRST_GROUPS:
+        return int.from_bytes(head[2:4], "big") < 0x0100
+    group, element = int.from_bytes(head[0:2], "little"), int.from_bytes(head[2:4], "little")
     implicit_length = int.from_bytes(head[4:8], "little")
     return group in _FIRST_GROUPS and element < 0x0100 and (explicit or implicit_length <= 1024)
+
+
+def media_class(path: Path) -> str:
+    """The SOP Class UID in the file meta information; empty if there is none."""
+    try:
+        with translated("file"):
+            return text(read_file_meta_info(path), "MediaStorageSOPClassUID")
+    except InputError:
+        return ""
 
 
 @dataclass(slots=True)
@@ -81,6 +107,11 @@ class OpenedObject:
     transfer_syntax: UID
     pixel_offset: int
     inflated: bytes | None = None
+
+    @property
+    def pixel_syntax(self) -> UID:
+        """How the pixel data are encoded: what was deflated as a whole is inflated by now, and plain bytes."""
+        return UID(ExplicitVRLittleEndian if self.inflated is not None else self.transfer_syntax)
 
     @property
     def is_native_little_endian(self) -> bool:
@@ -108,8 +139,7 @@ class OpenedObject:
         with translated("object"):
             source: Any = io.BytesIO(self.inflated) if self.inflated is not None else self.path
             dataset = dcmread(source, force=True)
-            if self.inflated is not None:
-                dataset.file_meta = self.dataset.file_meta
+            dataset.file_meta.TransferSyntaxUID = self.pixel_syntax
             return dataset
 
 
@@ -128,22 +158,22 @@ def open_object(path: Path, limits: Limits, *, keywords: Sequence[str] | None = 
 
     Raises `LimitExceeded` for files above the limits, `UnreadableObject` for whatever cannot be parsed.
     """
-    size = path.stat().st_size
-    if size > limits.max_file_bytes:
-        raise LimitExceeded(f"file of {size} bytes is larger than the limit of {limits.max_file_bytes}")
     with translated("file"), path.open("rb") as stream:
+        size = path.stat().st_size
+        if size > limits.max_file_bytes:
+            raise LimitExceeded(f"file of {size} bytes is larger than the limit of {limits.max_file_bytes}")
         source, inflated = _inflated_if_needed(path, stream, limits)
         tags: list[Any] | None = list(keywords) if keywords is not None else None
         dataset = dcmread(source, force=True, stop_before_pixels=True, specific_tags=tags)
         offset = source.tell()
         if "SOPClassUID" not in dataset:
-            raise UnreadableObject("file has no SOP Class UID: not a DICOM image or segmentation")
+            raise UnreadableObject("file has no SOP Class UID: neither CT nor segmentation, or cut short")
         if inflated is not None:
             dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
         syntax = UID(str(dataset.file_meta.get("TransferSyntaxUID", ""))) if hasattr(dataset, "file_meta") else UID("")
         if not syntax:
             syntax = _guessed_syntax(dataset)
-        at_pixels = source.read(4) == b"\xe0\x7f\x10\x00"
+        at_pixels = source.read(4) == _PIXEL_DATA_TAGS[syntax != ExplicitVRBigEndian]
     return OpenedObject(path, dataset, syntax, offset if at_pixels else -1, inflated)
 
 
@@ -151,7 +181,7 @@ def _guessed_syntax(dataset: Dataset) -> UID:
     # Without file meta information the VR form that the parser settled on is the only hint.
     implicit, little = dataset.original_encoding
     if little is False:
-        raise UnreadableObject("file has no meta information and is not little endian")
+        return ExplicitVRBigEndian
     return ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
 
 
@@ -165,10 +195,8 @@ def _inflated_if_needed(path: Path, stream: BinaryIO, limits: Limits) -> tuple[B
     if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
         return stream, None
     stream.seek(PREAMBLE_BYTES)
-    body = stream.read()
-    meta_length = 12 + int(meta.FileMetaInformationGroupLength)
-    inflated = inflate(body[meta_length:], limits.max_inflated_bytes)
-    plain = head + _with_syntax(body[:meta_length], meta) + inflated
+    meta_bytes = stream.read(12 + int(meta.FileMetaInformationGroupLength))
+    plain = inflate(stream.read(), limits.max_inflated_bytes, prefix=head + _with_syntax(meta_bytes, meta))
     return io.BytesIO(plain), plain
 
 
@@ -178,29 +206,39 @@ def _with_syntax(meta_bytes: bytes, meta: Dataset) -> bytes:
     return meta_bytes.replace(old, str(ExplicitVRLittleEndian).encode().ljust(len(old), b"\0"), 1)
 
 
-def inflate(data: bytes, max_bytes: int) -> bytes:
-    """`data` (raw deflate, RFC 1951) inflated; `LimitExceeded` as soon as more than `max_bytes` would come out."""
+def inflate(data: bytes, max_bytes: int, *, prefix: bytes = b"") -> bytes:
+    """`prefix`, and `data` (raw deflate, RFC 1951) inflated; `LimitExceeded` if more than `max_bytes` would come out.
+
+    What could be too large is inflated once without being kept, so that a bomb costs time but no memory.
+    """
+    if len(data) * _MAX_DEFLATE_RATIO > max_bytes:
+        _inflate_into(None, data, max_bytes)
+    buffer = io.BytesIO()
+    buffer.write(prefix)
+    _inflate_into(buffer, data, max_bytes)
+    return buffer.getvalue()
+
+
+def _inflate_into(buffer: io.BytesIO | None, data: bytes, max_bytes: int) -> None:
     decompressor = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
-    parts: list[bytes] = []
     total = 0
     pending = data
-    while pending and not decompressor.eof:
+    while not decompressor.eof:
         part = decompressor.decompress(pending, _INFLATE_CHUNK_BYTES)
         pending = decompressor.unconsumed_tail
         total += len(part)
         if total > max_bytes:
-            raise LimitExceeded(f"it inflates to more than {max_bytes} bytes")
-        parts.append(part)
+            raise LimitExceeded(f"it inflates to more than the limit of {max_bytes} bytes")
+        if buffer is not None:
+            buffer.write(part)
         if not part and not pending:
-            break
-    parts.append(decompressor.flush())
-    return b"".join(parts)
+            break  # cut short: what depends on the rest will notice
 
 
 def file_digest(path: Path) -> str:
     """SHA-256 of the data set in a file, the file meta information left out (it changes with who stored the file)."""
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
+    with translated("file"), path.open("rb") as stream:
         head = stream.read(PREAMBLE_BYTES + 12)
         if head[128:132] == b"DICM" and head[132:136] == b"\x02\x00\x00\x00":
             stream.seek(PREAMBLE_BYTES + 12 + int.from_bytes(head[140:144], "little"))
@@ -212,8 +250,11 @@ def file_digest(path: Path) -> str:
 
 
 def text(dataset: Dataset, keyword: str) -> str:
-    """The value of an element as text, several values joined by a backslash; empty if it is not there."""
-    value = dataset.get(keyword)
+    """The value of an element as text, several values joined by a backslash; empty if it is missing or damaged."""
+    try:
+        value = dataset.get(keyword)
+    except Exception:  # noqa: BLE001 - pydicom converts on access; a damaged description is no reason to refuse
+        return ""
     if value is None:
         return ""
     if isinstance(value, (list, tuple)) or hasattr(value, "insert"):
@@ -221,16 +262,30 @@ def text(dataset: Dataset, keyword: str) -> str:
     return str(value).strip(" \0")
 
 
+def _value(dataset: Dataset, keyword: str) -> Any:
+    """The value of an element that ought to be numbers; None if there is none."""
+    try:
+        value = dataset.get(keyword)
+    except Exception as error:  # pydicom converts on access, and fails in many ways on values it cannot convert
+        raise Inconsistent(f"{keyword} is not a number") from error
+    if isinstance(value, (str, bytes)):
+        value = value.strip() or None
+    if isinstance(value, bytes):
+        raise Inconsistent(f"{keyword} is not a number")
+    return value
+
+
 def numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...]:
     """The `count` finite numbers of an element.
 
     Raises `Inconsistent` if the element is missing, has another number of values, or one that is not a finite number.
     """
-    value = dataset.get(keyword)
-    if value is None or (isinstance(value, str) and not value):
+    value = _value(dataset, keyword)
+    if value is None:
         raise Inconsistent(f"{keyword} is missing")
+    several = hasattr(value, "__len__") and not isinstance(value, str)
     try:
-        parts = tuple(float(part) for part in (value if hasattr(value, "__len__") else [value]))
+        parts = tuple(float(part) for part in (value if several else [value]))
     except (TypeError, ValueError) as error:
         raise Inconsistent(f"{keyword} is not a number") from error
     if len(parts) != count or not all(math.isfinite(part) for part in parts):
@@ -240,7 +295,7 @@ def numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...]:
 
 def whole_number(dataset: Dataset, keyword: str, *, low: int, high: int) -> int:
     """The whole number of an element between `low` and `high`; raises `Inconsistent` otherwise."""
-    value = dataset.get(keyword)
+    value = _value(dataset, keyword)
     try:
         number = int(value)
     except (TypeError, ValueError, OverflowError) as error:
@@ -248,6 +303,14 @@ def whole_number(dataset: Dataset, keyword: str, *, low: int, high: int) -> int:
     if not low <= number <= high:
         raise Inconsistent(f"{keyword} is {number}, not between {low} and {high}")
     return number
+
+
+def whole_number_or(dataset: Dataset, keyword: str, default: int) -> int:
+    """The whole number of an element that may be missing or wrong without harm."""
+    try:
+        return whole_number(dataset, keyword, low=-(2**31), high=2**32)
+    except Inconsistent:
+        return default
 
 
 def items(dataset: Dataset | None, keyword: str) -> list[Dataset]:
@@ -260,3 +323,16 @@ def first_item(dataset: Dataset | None, keyword: str) -> Dataset | None:
     """The first item of a sequence; None if there is none."""
     found = items(dataset, keyword)
     return found[0] if found else None
+
+
+def referenced_series(dataset: Dataset) -> list[Dataset]:
+    """The series that an object refers to, in its own study and in others (PS3.3, section C.12.2)."""
+    studies = items(dataset, "StudiesContainingOtherReferencedInstancesSequence")
+    return [item for holder in (dataset, *studies) for item in items(holder, "ReferencedSeriesSequence")]
+
+
+def source_instances(group: Dataset | None) -> frozenset[str]:
+    """SOP Instance UIDs of the images that a functional group names as those it was derived from."""
+    derivations = items(group, "DerivationImageSequence")
+    sources = (source for derivation in derivations for source in items(derivation, "SourceImageSequence"))
+    return frozenset(uid for source in sources if (uid := text(source, "ReferencedSOPInstanceUID")))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from pydicom import Dataset
+from typing import Any
 
-from segqa_dicom.reading.dataset import text
+from pydicom import Dataset
+from pydicom.pixels import get_decoder  # type: ignore[attr-defined]
+from pydicom.pixels.decoders.base import Decoder, JPEGExtended12BitDecoder
+
+from segqa_dicom.reading.dataset import OpenedObject, text
 
 DECODING_PLUGINS = {
     "1.2.840.10008.1.2.4.80": "pyjpegls",
@@ -15,12 +19,14 @@ DECODING_PLUGINS = {
     "1.2.840.10008.1.2.4.202": "pylibjpeg",
     "1.2.840.10008.1.2.4.203": "pylibjpeg",
     "1.2.840.10008.1.2.4.50": "gdcm",
-    "1.2.840.10008.1.2.4.51": "gdcm",
+    "1.2.840.10008.1.2.4.51": "segqa",
     "1.2.840.10008.1.2.4.57": "gdcm",
     "1.2.840.10008.1.2.4.70": "gdcm",
     "1.2.840.10008.1.2.5": "pydicom",
 }
 """Which decoder reads which transfer syntax: named, so that the numbers do not depend on what else is installed."""
+
+JPEGExtended12BitDecoder.add_plugin("segqa", ("segqa_dicom.reading.jpeg12", "_decode_frame"))
 
 _ALWAYS_LOSSY = {
     "1.2.840.10008.1.2.4.50": "JPEG",
@@ -39,3 +45,12 @@ def lossy_method(dataset: Dataset, transfer_syntax: str) -> str:
     if text(dataset, "LossyImageCompression") == "01":
         return text(dataset, "LossyImageCompressionMethod") or "method not stated"
     return _ALWAYS_LOSSY.get(transfer_syntax, "")
+
+
+def frame_decoder(opened: OpenedObject) -> tuple[Decoder, dict[str, Any]]:
+    """The decoder of pydicom for the frames of an object that was opened, and the options to call it with."""
+    syntax = opened.pixel_syntax
+    options: dict[str, Any] = {"raw": True}
+    if str(syntax) in DECODING_PLUGINS:
+        options["decoding_plugin"] = DECODING_PLUGINS[str(syntax)]
+    return get_decoder(syntax), options

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.encaps import generate_frames
-from pydicom.pixels import get_decoder  # type: ignore[attr-defined]
-from pydicom.uid import UID
 
 from segqa_dicom.errors import Inconsistent, LimitExceeded, UnreadableObject
 from segqa_dicom.model import SegmentationType
-from segqa_dicom.reading.dataset import OpenedObject, inflate, translated, whole_number
-from segqa_dicom.reading.encodings import DECODING_PLUGINS
+from segqa_dicom.reading.dataset import OpenedObject, inflate, translated, whole_number, whole_number_or
+from segqa_dicom.reading.encodings import frame_decoder
 from segqa_dicom.reading.limits import Limits
 
 DEFLATED_IMAGE_FRAME = "1.2.840.10008.1.2.8.1"
@@ -22,6 +20,9 @@ DEFLATED_IMAGE_FRAME = "1.2.840.10008.1.2.8.1"
 
 FRACTIONAL_THRESHOLD = 0.5
 """A voxel of a FRACTIONAL segment counts from this share of Maximum Fractional Value on."""
+
+
+_Frame = TypeVar("_Frame")
 
 
 class Frames(Protocol):
@@ -57,8 +58,9 @@ class _Layout:
             raise LimitExceeded(f"{self.count} frames; the limit is {limits.max_frames}")
         if self.rows * self.columns > limits.max_voxels:
             raise LimitExceeded(f"frames of {self.rows} x {self.columns}; the limit is {limits.max_voxels} voxels")
-        if self.bits not in (1, 8, 16) or int(dataset.get("SamplesPerPixel") or 1) != 1:
-            raise Inconsistent(f"{self.bits} bits per pixel and {dataset.get('SamplesPerPixel')} samples are no SEG")
+        samples = whole_number_or(dataset, "SamplesPerPixel", 1)
+        if self.bits not in (1, 8, 16) or samples != 1:
+            raise Inconsistent(f"{self.bits} bits per pixel and {samples} samples are no SEG")
         self.threshold = 1.0
         if kind is SegmentationType.FRACTIONAL:
             highest = whole_number(dataset, "MaximumFractionalValue", low=1, high=65535)
@@ -105,7 +107,8 @@ class _DeflatedFrames:
 
     def __init__(self, dataset: Dataset, layout: _Layout) -> None:
         with translated("pixel data"):
-            self._frames = list(generate_frames(dataset.PixelData, number_of_frames=layout.count))
+            frames = list(generate_frames(dataset.PixelData, number_of_frames=layout.count))
+        self._frames = _complete(frames, layout)
         self._layout = layout
 
     def __getitem__(self, index: int) -> NDArray[Any]:
@@ -138,11 +141,8 @@ def _decoded(opened: OpenedObject, layout: _Layout, limits: Limits) -> Frames:
     if decoded_bytes > opened.path.stat().st_size * limits.max_compression_ratio:
         raise LimitExceeded("pixel data would decode to an implausible multiple of the file's size")
     with translated("pixel data"):
-        dataset = opened.with_pixels()
-        options: dict[str, Any] = {"raw": True}
-        if str(opened.transfer_syntax) in DECODING_PLUGINS:
-            options["decoding_plugin"] = DECODING_PLUGINS[str(opened.transfer_syntax)]
-        arrays = (array for array, _ in get_decoder(UID(opened.transfer_syntax)).iter_array(dataset, **options))
+        decoder, options = frame_decoder(opened)
+        arrays = (array for array, _ in decoder.iter_array(opened.with_pixels(), **options))
         if layout.kind is SegmentationType.LABELMAP:
             labels = [layout.finished(array) for array in arrays]
             return _complete(labels, layout)
@@ -150,7 +150,7 @@ def _decoded(opened: OpenedObject, layout: _Layout, limits: Limits) -> Frames:
         return _PackedFrames(_complete(packed, layout), layout)
 
 
-def _complete(frames: list[NDArray[Any]], layout: _Layout) -> list[NDArray[Any]]:
+def _complete(frames: list[_Frame], layout: _Layout) -> list[_Frame]:
     if len(frames) != layout.count:
         raise UnreadableObject(f"pixel data hold {len(frames)} frames, Number of Frames says {layout.count}")
     return frames

@@ -16,6 +16,10 @@ SAME_DIRECTION_TOLERANCE = 1e-3
 """Direction cosines and relative pixel spacings of one grid differ by no more than this."""
 ON_SLICE_MM = 0.01
 """Frames nearer to a CT slice than this lie on it (written decimals have that much noise)."""
+SAME_PLANE_SHARE = 0.05
+"""Frames nearer to each other than this share of the plane distance lie on one plane."""
+MANY_STEPS = 3
+"""So many equal distances of planes are no coincidence of frames that were left out."""
 _TIE = 1e-6
 """Taken off before rounding, so that a voxel midway between two goes to the lower one, whatever the last bit says."""
 
@@ -62,28 +66,41 @@ class Placement:
 
 def place(grid: FrameGrid, ct: Geometry) -> Placement:
     """The CT slice of each frame, for grids that are parallel to the CT."""
-    positions = ct.slice_positions_mm
     wanted = grid.origins_mm @ ct.normal
-    after = np.clip(np.searchsorted(positions, wanted), 1, max(len(positions) - 1, 1))
-    if len(positions) == 1:
-        index = np.zeros(len(wanted), np.intp)
-    else:
-        index = np.where(wanted - positions[after - 1] <= positions[after] - wanted, after - 1, after)
-    distance = np.abs(wanted - positions[index])
-    half = ct.slice_extent_mm[index] / 2
-    return Placement(index, distance, distance > half + ON_SLICE_MM)
+    index, outside = slices_at(ct, wanted)
+    return Placement(index, np.abs(wanted - ct.slice_positions_mm[index]), outside)
+
+
+def slices_at(ct: Geometry, along: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Nearest CT slice of positions along its normal, and whether they lie beyond what that slice stands for.
+
+    A slice stands for half the nominal distance to either side; of uneven stacks, for half the way to each neighbour.
+    """
+    index = _nearest(ct.slice_positions_mm, along)
+    below = above = np.full(ct.shape[0], ct.slice_spacing_mm / 2)
+    if not ct.is_uniform:
+        half = np.diff(ct.slice_positions_mm) / 2
+        below, above = np.concatenate((half[:1], half)), np.concatenate((half, half[-1:]))
+    off = along - ct.slice_positions_mm[index]
+    return index, (off > above[index] + ON_SLICE_MM) | (-off > below[index] + ON_SLICE_MM)
 
 
 def is_ct_grid(grid: FrameGrid, ct: Geometry, placement: Placement) -> bool:
     """Whether each frame is a slice of the CT, pixel by pixel (and perhaps a little off along the normal)."""
-    if grid.matrix != ct.shape[1:] or not _same_steps(grid, ct) or _is_coarser(grid, ct, placement):
+    if grid.matrix != ct.shape[1:] or not _same_steps(grid, ct):
         return False
-    offset = grid.origins_mm - ct.slice_origins_mm[placement.slice_index]
-    row = offset @ ct.row_step_mm / (ct.row_step_mm @ ct.row_step_mm)
-    column = offset @ ct.column_step_mm / (ct.column_step_mm @ ct.column_step_mm)
-    inside = ~placement.outside
+    if any(other(grid, ct, placement) for other in (_is_coarser, _is_finer, _drifts)):
+        return False
+    offset = (grid.origins_mm - ct.slice_origins_mm[placement.slice_index])[~placement.outside]
     # Frames beyond the ends of a tilted stack have no slice of their own to be compared with.
-    return bool((np.abs(np.stack([row, column]))[:, inside] <= SAME_GRID_TOLERANCE_PX).all())
+    rows, columns = (size - 1 for size in grid.matrix)
+    row_drift, column_drift = grid.row_step_mm - ct.row_step_mm, grid.column_step_mm - ct.column_step_mm
+    corners = [offset + i * row_drift + j * column_drift for i in (0, rows) for j in (0, columns)]
+    return all(
+        bool((np.abs(corner @ step / (step @ step)) <= SAME_GRID_TOLERANCE_PX).all())
+        for corner in corners
+        for step in (ct.row_step_mm, ct.column_step_mm)
+    )
 
 
 def _same_steps(grid: FrameGrid, ct: Geometry) -> bool:
@@ -96,52 +113,107 @@ def _same_steps(grid: FrameGrid, ct: Geometry) -> bool:
     )
 
 
+def _planes(grid: FrameGrid, ct: Geometry) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Positions of the planes along the SEG's normal, ascending, and the plane of each frame.
+
+    Frames of one plane differ by the noise of written decimals, which stays far below the distance of planes.
+    """
+    along = grid.origins_mm @ grid.normal
+    order = np.argsort(along, kind="stable")
+    stated = [value for value in (grid.declared_spacing_mm, grid.slice_thickness_mm) if value > 0]
+    tolerance = max(ON_SLICE_MM, SAME_PLANE_SHARE * min(stated, default=ct.slice_spacing_mm))
+    distinct = np.concatenate(([True], np.diff(along[order]) > tolerance))
+    plane = np.empty(len(order), np.intp)
+    plane[order] = np.cumsum(distinct) - 1
+    return along[order][distinct], plane
+
+
+def _is_finer(grid: FrameGrid, ct: Geometry, placement: Placement) -> bool:
+    """Whether several planes of frames lie within one CT slice: then only the nearest of them counts."""
+    inside = ~placement.outside
+    plane, nearest = _planes(grid, ct)[1][inside], placement.slice_index[inside]
+    return len(np.unique(plane)) > len(np.unique(nearest))
+
+
+def _drifts(grid: FrameGrid, ct: Geometry, placement: Placement) -> bool:
+    """Whether frames state another distance than the CT's and come to lie now before, now behind its slices."""
+    inside = ~placement.outside
+    stated = grid.declared_spacing_mm or grid.slice_thickness_mm
+    if not inside.any() or abs(stated - ct.slice_spacing_mm) <= SAME_PLANE_SHARE * ct.slice_spacing_mm:
+        return False
+    off = (grid.origins_mm @ ct.normal - ct.slice_positions_mm[placement.slice_index])[inside]
+    return float(np.ptp(off)) > 2 * SAME_PLANE_SHARE * ct.slice_spacing_mm
+
+
 def _is_coarser(grid: FrameGrid, ct: Geometry, placement: Placement) -> bool:
     """Whether the frames are thicker than the CT slices: then each stands for several of them.
 
     A SEG usually leaves empty frames out, so distances of frames alone do not tell; what it states about itself does.
+    If it states nothing, many planes at one distance do.
     """
-    if ct.shape[0] == 1:
+    if ct.shape[0] == 1 or placement.outside.all():
         return False
-    positions = np.unique(np.round(grid.origins_mm @ grid.normal, 3))
-    steps = np.diff(positions)
+    steps = np.diff(_planes(grid, ct)[0])
     stated = grid.declared_spacing_mm or grid.slice_thickness_mm
-    if stated < 1.5 * ct.slice_spacing_mm:
-        return False
     if len(steps) == 0:
-        return grid.declared_spacing_mm > 0
+        return grid.declared_spacing_mm > 1.5 * ct.slice_spacing_mm
     smallest = float(steps.min())
-    return smallest > 1.5 * ct.slice_spacing_mm and smallest > 0.9 * stated and not placement.outside.all()
+    if stated == 0:
+        even = len(steps) >= MANY_STEPS and float(steps.max()) - smallest <= ON_SLICE_MM
+        return even and smallest > 1.5 * ct.slice_spacing_mm
+    return stated > 1.5 * ct.slice_spacing_mm and smallest > 1.5 * ct.slice_spacing_mm and smallest > 0.9 * stated
 
 
 class Resampler:
     """Takes labels over from SEG planes to CT slices by nearest neighbour.
 
-    planes : SEG frame positions as a stack; several frames may share one
+    plane_of_frame : SEG frame positions as a stack; several frames may share one
+    matrix : (rows, columns) of a plane; larger than a frame if frames of one plane show different parts of it
     """
 
     def __init__(self, grid: FrameGrid, ct: Geometry) -> None:
         self.ct = ct
         self.grid = grid
-        along = grid.origins_mm @ grid.normal
-        order = np.argsort(along, kind="stable")
-        distinct = np.concatenate(([True], np.diff(along[order]) > ON_SLICE_MM))
-        self.plane_of_frame = np.empty(len(order), np.intp)
-        self.plane_of_frame[order] = np.cumsum(distinct) - 1
-        self.origins = grid.origins_mm[order][distinct]
-        self.positions = self.origins @ grid.normal
+        self.positions, self.plane_of_frame = _planes(grid, ct)
+        first = np.full(len(self.positions), -1, np.intp)
+        for frame in range(len(self.plane_of_frame) - 1, -1, -1):
+            first[self.plane_of_frame[frame]] = frame
+        origins = grid.origins_mm[first]
+        steps = (grid.row_step_mm, grid.column_step_mm)
+        shift = grid.origins_mm - origins[self.plane_of_frame]
+        offset = np.stack([np.round(shift @ step / (step @ step)) for step in steps], axis=1).astype(np.int64)
+        lowest = np.zeros((len(origins), 2), np.int64)
+        np.minimum.at(lowest, self.plane_of_frame, offset)
+        self.origins = origins + lowest @ np.stack(steps)
+        self.offsets = offset - lowest[self.plane_of_frame]
+        rows, columns = self.offsets.max(axis=0) + grid.matrix
+        self.matrix = (int(rows), int(columns))
         self.spacing = self._spacing()
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(planes, rows, columns) of the SEG's own volume."""
-        return (len(self.positions), *self.grid.matrix)
+        return (len(self.positions), *self.matrix)
+
+    def on_plane(self, frame: int, pixels: NDArray[Any]) -> NDArray[Any]:
+        """The pixels (row, column) of a frame at their place on its plane."""
+        if self.matrix == self.grid.matrix:
+            return pixels
+        whole = np.zeros(self.matrix, pixels.dtype)
+        row, column = self.offsets[frame]
+        whole[row : row + pixels.shape[0], column : column + pixels.shape[1]] = pixels
+        return whole
 
     def _spacing(self) -> float:
         if self.grid.declared_spacing_mm > 0:
             return self.grid.declared_spacing_mm
-        steps = np.diff(self.positions)
-        return float(steps.min()) if len(steps) else self.grid.slice_thickness_mm or self.ct.slice_spacing_mm
+        steps, thickness = np.diff(self.positions), self.grid.slice_thickness_mm
+        if len(steps) == 0:
+            return thickness or self.ct.slice_spacing_mm
+        smallest = float(steps.min())
+        # Planes two or more thicknesses apart: those between were empty and left out.
+        between = thickness > 0 and smallest > 1.5 * thickness
+        return thickness if between and abs(smallest / thickness - round(smallest / thickness)) < 0.01 else smallest
 
     def to_ct(self, layer: NDArray[Any]) -> NDArray[Any]:
         """A label volume of the SEG's own grid (planes, rows, columns) on the CT grid (slice, row, column)."""
@@ -162,22 +234,24 @@ class Resampler:
         offset = world - self.origins[plane]
         row = _rounded(offset @ self.grid.row_step_mm / (self.grid.row_step_mm @ self.grid.row_step_mm))
         column = _rounded(offset @ self.grid.column_step_mm / (self.grid.column_step_mm @ self.grid.column_step_mm))
-        inside &= (row >= 0) & (row < self.grid.matrix[0]) & (column >= 0) & (column < self.grid.matrix[1])
+        inside &= (row >= 0) & (row < self.matrix[0]) & (column >= 0) & (column < self.matrix[1])
         return plane, row, column, inside
 
-    def outside_ct(self, plane: int, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Which pixels of a SEG frame's `mask` (row, column) lie outside every voxel of the CT; shape (mask.sum(),)."""
+    def outside_ct(self, frame: int, mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], bool]:
+        """Which pixels of a frame's `mask` (row, column) lie outside every voxel of the CT; shape (mask.sum(),).
+
+        And whether all of them lie beyond its slices.
+        """
         row, column = np.nonzero(mask)
-        world = self.origins[plane] + row[:, None] * self.grid.row_step_mm + column[:, None] * self.grid.column_step_mm
-        along = world @ self.ct.normal
-        index = _nearest(self.ct.slice_positions_mm, along)
-        half = self.ct.slice_extent_mm[index] / 2 + ON_SLICE_MM
-        outside: NDArray[np.bool_] = np.abs(along - self.ct.slice_positions_mm[index]) > half
+        grid = self.grid
+        world = grid.origins_mm[frame] + row[:, None] * grid.row_step_mm + column[:, None] * grid.column_step_mm
+        index, beyond = slices_at(self.ct, world @ self.ct.normal)
+        outside = beyond.copy()
         offset = world - self.ct.slice_origins_mm[index]
         for step, size in ((self.ct.row_step_mm, self.ct.shape[1]), (self.ct.column_step_mm, self.ct.shape[2])):
             position = offset @ step / (step @ step)
             outside |= (position < -0.5 - _TIE) | (position > size - 0.5 + _TIE)
-        return outside
+        return outside, bool(beyond.all())
 
 
 def _nearest(positions: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.intp]:

@@ -125,10 +125,10 @@ class _Matcher:
         candidates = [
             key
             for key, members in sorted(self.series.items())
-            if wanted and members[0].frame_of_reference_uid == wanted and key[2] == header.patient_id
+            if wanted and wanted in {one.frame_of_reference_uid for one in members} and key[2] == header.patient_id
         ]
         if not candidates:
-            return f"{missing}, and no other CT series of the patient has its frame of reference"
+            return f"{missing}, and no CT series of the patient has its frame of reference; add the CT it was drawn on"
         covering: list[_SeriesKey] = []
         for key in candidates:
             try:
@@ -139,8 +139,10 @@ class _Matcher:
                 return str(error)
         if len(covering) == 1:
             return covering[0], False
-        how_many = f"{len(covering)} CT series" if covering else "no CT series"
-        return f"{missing}, and {how_many} of its frame of reference cover(s) it"
+        if covering:
+            many = f"{len(covering)} CT series of its frame of reference could be meant"
+            return f"{missing}, and {many}; give only the one it was drawn on"
+        return f"{missing}, and no CT series of its frame of reference covers all of its frames"
 
     def _geometry_of(self, key: _SeriesKey) -> Geometry | str:
         if key not in self._geometry:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,7 +14,16 @@ from pydicom.uid import UID
 
 from segqa_dicom.errors import ConfigurationError, Inconsistent, InputError
 from segqa_dicom.progress import Progress, silent
-from segqa_dicom.reading.dataset import items, looks_like_dicom, open_object, text
+from segqa_dicom.reading.dataset import (
+    items,
+    looks_like_dicom,
+    media_class,
+    open_object,
+    referenced_series,
+    source_instances,
+    text,
+    translated,
+)
 from segqa_dicom.reading.limits import Limits
 from segqa_dicom.uids import normalised_uid
 
@@ -30,6 +40,8 @@ SEG_CLASSES = frozenset(
         "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation Storage
     }
 )
+MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
+"""Media Storage Directory: the DICOMDIR of a disc."""
 OWN_MODEL_NAME = "segqa"
 """Manufacturer's Model Name of the documents that segqa writes."""
 
@@ -83,8 +95,10 @@ _HEADER_KEYWORDS = (
     "ManufacturerModelName",
     "SpecificCharacterSet",
     "ReferencedSeriesSequence",
+    "StudiesContainingOtherReferencedInstancesSequence",
     "SourceImageSequence",
 )
+_FRAME_KEYWORDS = ("SOPClassUID", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 
 
 class Kind(StrEnum):
@@ -130,15 +144,15 @@ def scan(paths: Iterable[Path], limits: Limits, progress: Progress = silent) -> 
 
     Raises `ConfigurationError` if a path does not exist.
     """
-    files = list(_files(paths))
-    headers: list[Header] = []
     left_out: list[NotReviewed] = []
+    files = list(_files(paths, left_out))
+    headers: list[Header] = []
     for done, path in enumerate(files, start=1):
         try:
             header = read_header(path, limits)
         except InputError as error:
             if path.suffix.lower() not in _COMPANIONS or looks_like_dicom_quietly(path):
-                left_out.append(NotReviewed(path, None, str(error)))
+                left_out.append(NotReviewed(path, None, str(error), is_segmentation=media_class(path) in SEG_CLASSES))
         else:
             if header.kind is Kind.OTHER:
                 name = UID(header.sop_class_uid).name
@@ -149,27 +163,45 @@ def scan(paths: Iterable[Path], limits: Limits, progress: Progress = silent) -> 
     return headers, left_out
 
 
-def _files(paths: Iterable[Path]) -> Iterator[Path]:
+def _files(paths: Iterable[Path], left_out: list[NotReviewed]) -> Iterator[Path]:
     """Every regular file under `paths` once, in a fixed order, however it is reached."""
     seen: set[str] = set()
     for root in paths:
-        if not root.exists():
+        if not os.path.exists(root):  # noqa: PTH110 - Path.exists can raise
             raise ConfigurationError(f"no such file or folder: {root}")
-        found = [root] if root.is_file() else _walk(root)
+        found = _walk(root, left_out) if os.path.isdir(root) else [root]  # noqa: PTH112 - Path.is_dir can raise
         for path in found:
             real = os.path.realpath(path)
-            if real not in seen:
+            if real not in seen and _is_regular(path, left_out):
                 seen.add(real)
                 yield path
 
 
-def _walk(root: Path) -> Iterator[Path]:
-    for folder, folders, names in os.walk(root):
+def _is_regular(path: Path, left_out: list[NotReviewed]) -> bool:
+    """Whether there is a file to open: opening a socket or a pipe could wait for ever."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError as error:  # link to nowhere, folder that may be listed but not entered
+        left_out.append(NotReviewed(path, None, f"file cannot be opened ({error.strerror})"))
+        return False
+
+
+def _walk(root: Path, left_out: list[NotReviewed]) -> Iterator[Path]:
+    """Everything below a folder that is no folder; links are followed, but into no folder twice."""
+
+    def note(error: OSError) -> None:
+        left_out.append(NotReviewed(Path(error.filename), None, f"folder cannot be opened ({error.strerror})"))
+
+    entered = {os.path.realpath(root)}
+    for folder, folders, names in os.walk(root, onerror=note, followlinks=True):
         folders.sort()
+        for name in list(folders):
+            real = os.path.realpath(os.path.join(folder, name))  # noqa: PTH118 - names may be any bytes
+            if real in entered:
+                folders.remove(name)
+            entered.add(real)
         for name in sorted(names):
-            path = Path(folder) / name
-            if path.is_file():  # no sockets, pipes or dangling links: opening them could wait for ever
-                yield path
+            yield Path(folder) / name
 
 
 def looks_like_dicom_quietly(path: Path) -> bool:
@@ -184,18 +216,22 @@ def read_header(path: Path, limits: Limits) -> Header:
     """The header of one file; raises an `InputError` for whatever is not a usable DICOM object."""
     if not looks_like_dicom(path):
         raise Inconsistent("not a DICOM file")
+    if media_class(path) == MEDIA_DIRECTORY:
+        return _other(path, MEDIA_DIRECTORY, "")
     dataset = open_object(path, limits, keywords=_HEADER_KEYWORDS).dataset
+    with translated("header"):
+        return _header(path, dataset, limits)
+
+
+def _header(path: Path, dataset: Dataset, limits: Limits) -> Header:
     sop_class = text(dataset, "SOPClassUID")
-    if sop_class in CT_CLASSES:
-        kind = Kind.CT
-    elif sop_class in SEG_CLASSES:
-        kind = Kind.SEG
-    else:
+    if sop_class not in CT_CLASSES | SEG_CLASSES:
         own = text(dataset, "Modality") == "SR" and text(dataset, "ManufacturerModelName") == OWN_MODEL_NAME
-        kind = Kind.OWN if own else Kind.OTHER
-    if kind in (Kind.OWN, Kind.OTHER):
-        return Header(path, kind, sop_class, text(dataset, "SOPInstanceUID"), "", "", "", "")
+        return _other(path, sop_class, text(dataset, "SOPInstanceUID"), Kind.OWN if own else Kind.OTHER)
+    kind = Kind.CT if sop_class in CT_CLASSES else Kind.SEG
     series, instances = _references(dataset) if kind is Kind.SEG else (frozenset(), frozenset())
+    if kind is Kind.SEG and not (series or instances):
+        instances = _frame_sources(path, limits)
     return Header(
         path=path,
         kind=kind,
@@ -210,13 +246,22 @@ def read_header(path: Path, limits: Limits) -> Header:
     )
 
 
+def _other(path: Path, sop_class: str, uid: str, kind: Kind = Kind.OTHER) -> Header:
+    return Header(path, kind, sop_class, uid, "", "", "", "")
+
+
 def _references(dataset: Dataset) -> tuple[frozenset[str], frozenset[str]]:
-    series: set[str] = set()
-    instances: set[str] = set()
-    for item in items(dataset, "ReferencedSeriesSequence"):
-        series.add(text(item, "SeriesInstanceUID"))
-        for reference in items(item, "ReferencedInstanceSequence"):
-            instances.add(text(reference, "ReferencedSOPInstanceUID"))
-    for reference in items(dataset, "SourceImageSequence"):
-        instances.add(text(reference, "ReferencedSOPInstanceUID"))
+    """UIDs of the series, and of the instances, that a SEG says it was drawn on, in its own study and in others."""
+    named = referenced_series(dataset)
+    series = {text(item, "SeriesInstanceUID") for item in named}
+    references = [reference for item in named for reference in items(item, "ReferencedInstanceSequence")]
+    references += items(dataset, "SourceImageSequence")
+    instances = {text(reference, "ReferencedSOPInstanceUID") for reference in references}
     return frozenset(series - {""}), frozenset(instances - {""})
+
+
+def _frame_sources(path: Path, limits: Limits) -> frozenset[str]:
+    """What the frames of a SEG name as their sources: read only if the object as a whole names none."""
+    dataset = open_object(path, limits, keywords=_FRAME_KEYWORDS).dataset
+    groups = items(dataset, "SharedFunctionalGroupsSequence") + items(dataset, "PerFrameFunctionalGroupsSequence")
+    return frozenset().union(*(source_instances(group) for group in groups))

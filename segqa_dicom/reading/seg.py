@@ -24,15 +24,20 @@ from segqa_dicom.reading.dataset import (
     items,
     numbers,
     open_object,
+    referenced_series,
+    source_instances,
     text,
     translated,
     whole_number,
 )
 from segqa_dicom.reading.frames import Frames, open_frames
-from segqa_dicom.reading.grid import ON_SLICE_MM, FrameGrid, Placement, Resampler, is_ct_grid, place
+from segqa_dicom.reading.grid import FrameGrid, Placement, Resampler, is_ct_grid, place, slices_at
 from segqa_dicom.reading.layers import LayerPainter
 from segqa_dicom.reading.limits import Limits
 from segqa_dicom.uids import canonical_json, normalised_uid
+
+MOST_SEGMENTS = 65_535
+"""Segments that the 16 bits of a label volume can tell apart."""
 
 
 def read_seg(
@@ -82,11 +87,10 @@ def frames_within(path: Path, ct: Geometry, limits: Limits) -> bool:
     rows, columns = grid.matrix
     middle = grid.origins_mm + (rows - 1) / 2 * grid.row_step_mm + (columns - 1) / 2 * grid.column_step_mm
     for point in middle:
-        index = ct.nearest_slice((point[0], point[1], point[2]))
-        row, column = ct.in_slice(index, (point[0], point[1], point[2]))
-        off = abs(point @ ct.normal - ct.slice_positions_mm[index])
-        if off > ct.slice_extent_mm[index] / 2 + ON_SLICE_MM:
+        index, beyond = slices_at(ct, np.array([point @ ct.normal]))
+        if beyond[0]:
             return False
+        row, column = ct.in_slice(int(index[0]), (point[0], point[1], point[2]))
         if not (-0.5 <= row <= ct.shape[1] - 0.5 and -0.5 <= column <= ct.shape[2] - 0.5):
             return False
     return True
@@ -102,7 +106,8 @@ class _Header:
         if opened.pixel_offset < 0:
             raise Inconsistent("it has no pixel data")
         self.kind = _kind(dataset)
-        self.raw_numbers, self.segments = _segments(dataset, self.kind, limits)
+        self.background = _background(dataset) if self.kind is SegmentationType.LABELMAP else 0
+        self.raw_numbers, self.segments = _segments(dataset, self.kind, self.background, limits)
         frame_count = whole_number(dataset, "NumberOfFrames", low=0, high=2**31)
         if frame_count > limits.max_frames:
             raise LimitExceeded(f"{frame_count} frames; the limit is {limits.max_frames}")
@@ -122,24 +127,34 @@ def _kind(dataset: Dataset) -> SegmentationType:
     return SegmentationType(stated)
 
 
-def _segments(dataset: Dataset, kind: SegmentationType, limits: Limits) -> tuple[list[int], list[Segment]]:
+def _background(dataset: Dataset) -> int:
+    """The label that stands for no segment (PS3.3, section C.8.20.2): Pixel Padding Value, else 0."""
+    if "PixelPaddingValue" not in dataset:
+        return 0
+    return whole_number(dataset, "PixelPaddingValue", low=0, high=65535)
+
+
+def _segments(
+    dataset: Dataset, kind: SegmentationType, background: int, limits: Limits
+) -> tuple[list[int], list[Segment]]:
     """Segment Numbers as they stand in the file, and the segments in ascending order (of duplicates the first)."""
     sequence = items(dataset, "SegmentSequence")
     if not sequence:
         raise Inconsistent("it has no Segment Sequence")
     if len(sequence) > limits.max_segments + 1:
         raise LimitExceeded(f"{len(sequence)} segments; the limit is {limits.max_segments}")
-    background = int(dataset.get("PixelPaddingValue") or 0) if kind is SegmentationType.LABELMAP else None
     raw: list[int] = []
     found: dict[int, Segment] = {}
     for item in sequence:
         number = whole_number(item, "SegmentNumber", low=0, high=65535)
-        if number == background:
+        if number == background and kind is SegmentationType.LABELMAP:
             continue  # label maps may describe what is not segmented; that is no structure
         raw.append(number)
         found.setdefault(number, _segment(item, number))
     if not found:
         raise Inconsistent("its Segment Sequence describes nothing but background")
+    if len(found) > min(limits.max_segments, MOST_SEGMENTS):
+        raise LimitExceeded(f"{len(found)} segments; the limit is {min(limits.max_segments, MOST_SEGMENTS)}")
     return raw, [found[number] for number in sorted(found)]
 
 
@@ -234,14 +249,8 @@ def _position(
 
 
 def _source_instances(groups: Sequence[Dataset | None]) -> frozenset[str]:
-    found: set[str] = set()
-    for group in groups:
-        for derivation in items(group, "DerivationImageSequence"):
-            for source in items(derivation, "SourceImageSequence"):
-                found.add(text(source, "ReferencedSOPInstanceUID"))
-        if found:
-            break
-    return frozenset(found)
+    """What a frame names as its sources: itself, else all frames together."""
+    return next((found for group in groups if (found := source_instances(group))), frozenset())
 
 
 @dataclass(eq=False)
@@ -279,7 +288,7 @@ def _paint(header: _Header, frames: Frames, ct: CtVolume, limits: Limits, progre
     target = _Target(header, painted, resampler)
     index_of = {segment.number: index for index, segment in enumerate(header.segments)}
     if header.kind is SegmentationType.LABELMAP:
-        _paint_label_map(frames, painter, target, index_of, progress)
+        _paint_label_map(header, frames, painter, target, index_of, progress)
     else:
         _paint_masks(header, frames, painter, target, index_of, progress)
     painted.layers = painter.layers if on_grid else [resampler.to_ct(layer) for layer in painter.layers]
@@ -300,23 +309,29 @@ class _Target:
             return int(self.resampler.plane_of_frame[frame])
         return None if self.painted.placement.outside[frame] else int(self.painted.placement.slice_index[frame])
 
-    def note_outside(self, frame: int, segment: int, mask: NDArray[np.bool_]) -> None:
-        """Count the voxels of a segment in a frame that no CT voxel corresponds to."""
+    def on_plane(self, frame: int, pixels: NDArray[Any]) -> NDArray[Any]:
+        """The pixels of a frame at their place on that plane."""
+        return pixels if self.painted.on_ct_grid else self.resampler.on_plane(frame, pixels)
+
+    def note_outside(self, frame: int, values: NDArray[Any]) -> None:
+        """Count the voxels of a frame that no CT voxel corresponds to; `values` are segment indices + 1, 0 = none."""
         painted = self.painted
-        if painted.on_ct_grid:
-            count = int(mask.sum()) if painted.placement.outside[frame] else 0
-            beyond_ends = count > 0
-        else:
-            outside = self.resampler.outside_ct(int(self.resampler.plane_of_frame[frame]), mask)
-            count = int(outside.sum())
-            beyond_ends = count > 0 and bool(painted.placement.outside[frame])
-        painted.outside[segment] += count
-        if count == 0:
+        if painted.on_ct_grid and not painted.placement.outside[frame]:
             return
-        if beyond_ends:
-            painted.frames_outside += 1
+        mask = values != 0
+        there = values[mask]
+        if len(there) == 0:
+            return
+        outside, beyond_slices = np.ones(len(there), bool), True
+        if not painted.on_ct_grid:
+            outside, beyond_slices = self.resampler.outside_ct(frame, mask)
+        if not outside.any():
+            return
+        segments, counts = np.unique(there[outside], return_counts=True)
+        painted.outside[segments.astype(np.intp) - 1] += counts
+        painted.frames_outside += beyond_slices
         if painted.outside_location_mm is None:
-            row, column = (float(axis.mean()) for axis in np.nonzero(mask))
+            row, column = (float(axis[outside].mean()) for axis in np.nonzero(mask))
             grid = self.header.grid
             point = grid.origins_mm[frame] + row * grid.row_step_mm + column * grid.column_step_mm
             painted.outside_location_mm = (float(point[0]), float(point[1]), float(point[2]))
@@ -347,36 +362,42 @@ def _planes(
 ) -> Iterator[tuple[int, NDArray[np.bool_]]]:
     for frame in chosen:
         mask = frames[int(frame)]
-        target.note_outside(int(frame), segment, mask)
         plane = target.plane(int(frame))
+        if plane is None or not target.painted.on_ct_grid:
+            target.note_outside(int(frame), mask * np.uint32(segment + 1))
         if plane is not None:
-            yield plane, mask
+            yield plane, target.on_plane(int(frame), mask)
 
 
 def _paint_label_map(
-    frames: Frames, painter: LayerPainter, target: _Target, index_of: dict[int, int], progress: Progress
+    header: _Header,
+    frames: Frames,
+    painter: LayerPainter,
+    target: _Target,
+    index_of: dict[int, int],
+    progress: Progress,
 ) -> None:
     """Labels cannot overlap within a frame; should several frames lie on one plane, they are united."""
     values = np.zeros(65536, painter.dtype)
+    declared = np.zeros(65536, bool)
+    declared[[0, header.background]] = True
     for number, index in index_of.items():
         values[number] = index + 1
+        declared[number] = True
     painted = target.painted
     total = len(painted.placement.slice_index)
     for frame in range(total):
         labels = frames[frame]
         present = np.unique(labels)
-        for number in present[present != 0]:
-            segment = index_of.get(int(number))
-            if segment is None:
-                painted.undeclared.add(int(number))
-                continue
-            painted.frame_counts[segment] += 1
-            if not painted.on_ct_grid or painted.placement.outside[frame]:
-                target.note_outside(frame, segment, labels == number)
+        painted.undeclared.update(present[~declared[present]].tolist())
+        indices = values[present]
+        painted.frame_counts[indices[indices != 0].astype(np.intp) - 1] += 1
+        own = values[labels]
+        target.note_outside(frame, own)
         plane = target.plane(frame)
         if plane is not None:
-            translated_labels = values[labels]
-            np.copyto(painter.layers[0][plane], translated_labels, where=translated_labels != 0)
+            placed = target.on_plane(frame, own)
+            np.copyto(painter.layers[0][plane], placed, where=placed != 0)
         progress("reading SEG", frame + 1, total)
 
 
@@ -409,7 +430,7 @@ def _facts(header: _Header, painted: _Painted, ct: CtVolume, *, references_ct_se
 def _referenced_instances(dataset: Dataset) -> frozenset[str]:
     found = {
         text(reference, "ReferencedSOPInstanceUID")
-        for series in items(dataset, "ReferencedSeriesSequence")
+        for series in referenced_series(dataset)
         for reference in items(series, "ReferencedInstanceSequence")
     }
     return frozenset(found - {""})

@@ -23,9 +23,7 @@ from segqa_dicom.model import (
 )
 
 
-def uniform_geometry(
-    shape: tuple[int, int, int], spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
-) -> Geometry:
+def uniform_geometry(shape: tuple[int, int, int], spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Geometry:
     """An axial stack with its first voxel at the origin."""
     slice_mm, row_mm, column_mm = spacing_mm
     origins = np.zeros((shape[0], 3))
@@ -54,7 +52,9 @@ def ct_volume(geometry: Geometry, hu: NDArray[Any], facts: CtFacts | None = None
     return CtVolume(geometry, hu, record, facts or CtFacts())
 
 
-def segmentation(*layers: NDArray[Any], count: int | None = None, layer_of: Sequence[int] | None = None) -> Segmentation:
+def segmentation(
+    *layers: NDArray[Any], count: int | None = None, layer_of: Sequence[int] | None = None
+) -> Segmentation:
     """A segmentation of `count` segments (default: as many as the largest label); numbers are 3, 5, 7, ...
 
     layer_of : layer of each segment; default: the first layer in which its label occurs, else layer 0
@@ -63,14 +63,18 @@ def segmentation(*layers: NDArray[Any], count: int | None = None, layer_of: Sequ
         count = max(int(layer.max()) for layer in layers)
     if layer_of is None:
         present = [set(np.unique(layer).tolist()) for layer in layers]
-        layer_of = [next((n for n, labels in enumerate(present) if label in labels), 0) for label in range(1, count + 1)]
+        layer_of = [
+            next((n for n, labels in enumerate(present) if label in labels), 0) for label in range(1, count + 1)
+        ]
     segments = tuple(
         Segment(3 + 2 * index, f"segment {index}", CodedStructure(), layer=layer_of[index]) for index in range(count)
     )
     return Segmentation(SegRecord("1.2.4", "1.2.5", "1.2.6", "1.2"), segments, layers, SegFacts())
 
 
-def noise(shape: tuple[int, int, int], labels: int, dtype: type, *, background: float = 0.5, seed: int = 0) -> NDArray[Any]:
+def noise(
+    shape: tuple[int, int, int], labels: int, dtype: type, *, background: float = 0.5, seed: int = 0
+) -> NDArray[Any]:
     """Every voxel a random label."""
     rng = np.random.default_rng(seed)
     volume = rng.integers(1, labels + 1, shape)
@@ -84,13 +88,15 @@ def blobs(shape: tuple[int, int, int], labels: int, dtype: type, *, seed: int = 
     grid = np.indices(shape)
     volume = np.zeros(shape, dtype)
     for label in range(1, labels + 1):
-        centre, radius = rng.uniform(0, shape), rng.uniform(1.0, np.array(shape) / 3)
+        centre, radius = rng.uniform(0, shape), rng.uniform(1.0, np.maximum(np.array(shape) / 3, 1.5))
         distance = sum(((grid[axis] - centre[axis]) / radius[axis]) ** 2 for axis in range(3))
         volume[(distance < 1) & (volume == 0)] = label
     return volume
 
 
-def sphere(shape: tuple[int, int, int], centre: Sequence[float], radius_mm: float, spacing_mm: Sequence[float]) -> NDArray[np.uint8]:
+def sphere(
+    shape: tuple[int, int, int], centre: Sequence[float], radius_mm: float, spacing_mm: Sequence[float]
+) -> NDArray[np.uint8]:
     """A sphere of label 1 around a (slice, row, column) index."""
     grid = np.indices(shape)
     distance = sum(((grid[axis] - centre[axis]) * spacing_mm[axis]) ** 2 for axis in range(3))

@@ -53,7 +53,7 @@ GRIDS = [
     pytest.param(CT, grid(6, (8, 10), step=-3.0, origin=(0, 0, 15)), id="reversed slice direction"),
     pytest.param(CT, grid(8, (6, 9), (1.3, 1.1), 2.5, (1, 0, 0), rotated((0, 0, 25))), id="rotated in plane"),
     pytest.param(CT, grid(9, (7, 9), (1.3, 1.1), 2.0, (1, 0, -1), rotated((15, -10, 25))), id="oblique"),
-    pytest.param(CT, grid(10, (9, 8), (2.0, 1.0), 1.0, (0, 0, 15), (0, 1, 0, 0, 0, -1)), id="sagittal SEG"),
+    pytest.param(CT, grid(10, (9, 8), (2.0, 1.0), -1.0, (0, 0, 15), (0, 1, 0, 0, 0, -1)), id="sagittal SEG"),
     pytest.param(CT, grid(3, (4, 5), (1.0, 1.0), 3.0, (3, 2, 6)), id="cropped"),
     pytest.param(CT, grid(10, (14, 16), (1.0, 1.0), 3.0, (-3, -3, -6)), id="larger than the CT"),
     pytest.param(CT, grid(1, (8, 10), (1.0, 1.0), 3.0, (0, 0, 6)), id="one plane"),
@@ -177,7 +177,7 @@ def test_frames_and_voxels_beyond_the_ends_are_counted_once(tmp_path: Path, kind
 
 def test_a_sagittal_seg_within_an_axial_ct_has_no_frame_outside(tmp_path: Path) -> None:
     images, ct = on_disk(tmp_path, CT)
-    where = grid(10, (9, 8), (2.0, 1.0), 1.0, (0, 0, 30), (0, 1, 0, 0, 0, -1))
+    where = grid(10, (9, 8), (2.0, 1.0), -1.0, (0, 0, 30), (0, 1, 0, 0, 0, -1))
     volume = np.zeros((10, 9, 8), np.uint8)
     volume[:, 8, :] = 1  # lies at z = 14; the first rows, and with them the frames' positions, above the CT
     path = f.save(f.seg(where, f.frames_of(volume), ct=images), tmp_path / "s.dcm")

@@ -1,0 +1,102 @@
+"""HU statistics against NumPy on the voxels of a mask."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from segqa_dicom.measures import measure_intensities
+from segqa_dicom.measures.intensity import _groups, _median_in_place
+from segqa_dicom.model import CtFacts
+
+from .factories import blobs, ct_volume, noise, segmentation, uniform_geometry
+
+SHAPE = (8, 20, 30)
+
+
+def hu_of(dtype: type, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    values = rng.normal(0, 900, SHAPE)
+    return values.astype(dtype) if dtype is np.float32 else np.rint(values).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+@pytest.mark.parametrize("labels", [blobs(SHAPE, 6, np.uint8), noise(SHAPE, 300, np.uint16)], ids=["blobs", "noise"])
+@pytest.mark.parametrize("value_budget", [10**9, 100, 1], ids=["at once", "in groups", "one by one"])
+def test_statistics_are_those_of_numpy(dtype: type, labels: np.ndarray, value_budget: int) -> None:
+    hu = hu_of(dtype)
+    ct = ct_volume(uniform_geometry(SHAPE), hu)
+    subject = segmentation(labels, count=301)
+    for label, measured in enumerate(measure_intensities(subject, ct, value_budget=value_budget), start=1):
+        values = hu[labels == label].astype(np.float64)
+        if not values.size:
+            assert measured is None
+            continue
+        assert measured is not None
+        assert measured.mean_hu == pytest.approx(values.mean(), abs=1e-9)
+        assert measured.sd_hu == pytest.approx(values.std(), abs=1e-9)
+        assert (measured.min_hu, measured.max_hu) == (values.min(), values.max())
+        assert measured.median_hu == np.median(values)
+
+
+def test_groups_hold_no_more_than_the_budget_or_one_segment() -> None:
+    counts = np.array([0, 50, 60, 200, 10, 20, 70, 0], np.int64)
+    assert list(_groups([0, 1, 2, 3, 4, 5, 6], counts, 100)) == [[0], [1], [2], [3, 4, 5, 6]]
+    assert list(_groups([], counts, 100)) == []
+
+
+def test_sd_of_large_equal_values_is_zero() -> None:
+    hu = np.full(SHAPE, 32767, np.int16)
+    (measured,) = measure_intensities(segmentation(np.ones(SHAPE, np.uint8)), ct_volume(uniform_geometry(SHAPE), hu))
+    assert measured is not None
+    assert (measured.mean_hu, measured.sd_hu, measured.median_hu) == (32767.0, 0.0, 32767.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "median"),
+    [([5], 5.0), ([5, 8], 6.5), ([9, 1, 4], 4.0), ([-32768, 32767], -0.5), ([1, 1, 2, 2], 1.5), ([3, 3, 3, 9], 3.0)],
+)
+def test_median_of_few_voxels(values: list[int], median: float) -> None:
+    hu = np.array(values, np.int16).reshape(1, 1, -1)
+    ct = ct_volume(uniform_geometry(hu.shape), hu)
+    (measured,) = measure_intensities(segmentation(np.ones(hu.shape, np.uint8)), ct)
+    assert measured is not None
+    assert measured.median_hu == median
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_median_of_many_voxels(dtype: type) -> None:
+    rng = np.random.default_rng(2)
+    for size in range(3000, 3400):
+        values = rng.normal(0, 9000, size).clip(-32000, 32000).astype(dtype)
+        expected = np.median(values.astype(np.float64))
+        assert _median_in_place(values) == expected
+
+
+def test_overlapping_segments_both_get_their_voxels() -> None:
+    hu = hu_of(np.int16)
+    first, second = np.zeros(SHAPE, np.uint8), np.zeros(SHAPE, np.uint8)
+    first[:5], second[3:] = 1, 2
+    one, other = measure_intensities(segmentation(first, second), ct_volume(uniform_geometry(SHAPE), hu))
+    assert one is not None
+    assert other is not None
+    assert one.mean_hu == pytest.approx(hu[:5].mean())
+    assert other.mean_hu == pytest.approx(hu[3:].mean())
+
+
+def test_ct_that_is_not_in_hu_gives_no_intensities() -> None:
+    ct = ct_volume(uniform_geometry(SHAPE), hu_of(np.int16), CtFacts(hu_defined=False))
+    assert measure_intensities(segmentation(blobs(SHAPE, 3, np.uint8), count=3), ct) == (None, None, None)
+
+
+def test_hu_stay_as_they_were() -> None:
+    hu = hu_of(np.int16)
+    before = hu.copy()
+    measure_intensities(segmentation(noise(SHAPE, 4, np.uint8)), ct_volume(uniform_geometry(SHAPE), hu))
+    assert np.array_equal(hu, before)
+
+
+def test_ct_of_another_shape_is_refused() -> None:
+    ct = ct_volume(uniform_geometry(SHAPE), hu_of(np.int16))
+    with pytest.raises(ValueError, match="does not fit"):
+        measure_intensities(segmentation(np.ones((8, 30, 20), np.uint8)), ct)
