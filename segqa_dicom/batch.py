@@ -16,15 +16,22 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from segqa_dicom import __version__, log
 from segqa_dicom.checks.ruleset import RuleSet
 from segqa_dicom.config import Settings
-from segqa_dicom.errors import ConfigurationError
+from segqa_dicom.errors import ConfigurationError, SegQaError
 from segqa_dicom.progress import Progress, silent
 from segqa_dicom.reading.grouping import CaseFiles, group
 from segqa_dicom.reading.scan import Kind, NotReviewed, scan
+
+if TYPE_CHECKING:
+    from segqa_dicom.model import Case
+    from segqa_dicom.report.model import CaseReport
+
+COMPILING = "compiling the measuring kernels (once on this machine, about 20 seconds)"
+"""Step of progress that is worth a line even where no progress is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,30 +220,35 @@ def _given_up(files: CaseFiles, reason: str) -> ReviewedCase:
 
 
 def _review_files(files: CaseFiles, options: Options) -> ReviewedCase:
-    """Review one case and write its documents; runs in a child process."""
+    """Review one case and write its documents; runs in a child process.
+
+    Whatever goes wrong costs this case, not the run: also a mistake of ours, which is named as one.
+    """
+    try:
+        return _review_one(files, options)
+    except (SegQaError, OSError) as error:
+        return _given_up(files, str(error))
+    except Exception as error:  # noqa: BLE001 - the last line of defence; the log has the place
+        log.LOGGER.exception("case %s", log.hashed(files.name))
+        return _given_up(files, f"internal error of segqa, please report it ({type(error).__name__}: {error})")
+
+
+def _review_one(files: CaseFiles, options: Options) -> ReviewedCase:
     # Imported here: the parent only scans and shows, and must start fast.
-    from segqa_dicom.checks import rule_titles
-    from segqa_dicom.errors import SegQaError
-    from segqa_dicom.pipeline import review
+    from segqa_dicom.measures import is_compiled
     from segqa_dicom.reading.case import read_case
     from segqa_dicom.report.json import case_json
     from segqa_dicom.report.text import case_table
 
     started = time.perf_counter()
-    try:
-        case, left_out = read_case(files, options.settings.limits(), _report_progress)
-        if case is None:
-            return ReviewedCase(files, not_reviewed=tuple(left_out))
-        report = review(case, options.ruleset, _report_progress)
-        documents = _write_documents(report, options)
-        html = ""
-        if options.with_html:
-            from segqa_dicom.report.html import render_case
-
-            _report_progress("drawing pictures", 0, 1)
-            html = render_case(report, case, rule_titles=rule_titles(), max_pictures=options.settings.max_pictures)
-    except (SegQaError, MemoryError, OSError) as error:
-        return _given_up(files, f"{type(error).__name__}: {error}" if not isinstance(error, SegQaError) else str(error))
+    case, left_out = read_case(files, options.settings.limits(), _report_progress)
+    if case is None:
+        return ReviewedCase(files, not_reviewed=tuple(left_out))
+    if not is_compiled():
+        _report_progress(COMPILING, 0, 1)
+    case, report, more = _reviewed_case(case, options)
+    documents = _write_documents(report, options)
+    html = _html(report, case, options) if options.with_html else ""
     log.event(
         "case",
         case=log.hashed(files.name),
@@ -245,10 +257,42 @@ def _review_files(files: CaseFiles, options: Options) -> ReviewedCase:
         documents=len(documents),
         seconds=round(time.perf_counter() - started, 2),
     )
-    return ReviewedCase(files, case_json(report, documents), html, case_table(report), tuple(left_out))
+    return ReviewedCase(files, case_json(report, documents), html, case_table(report), (*left_out, *more))
 
 
-def _write_documents(report: Any, options: Options) -> list[dict[str, Any]]:
+def _reviewed_case(case: Case, options: Options) -> tuple[Case, CaseReport, list[NotReviewed]]:
+    """The report; if it cannot be made with all segmentations, then with those that can be reviewed at all."""
+    from segqa_dicom.pipeline import review
+
+    try:
+        return case, review(case, options.ruleset, _report_progress), []
+    except Exception:
+        if len(case.segmentations) == 1:
+            raise
+        log.LOGGER.exception("a segmentation stops its case; each is tried alone")
+    good, left_out = [], []
+    for segmentation in case.segmentations:
+        try:
+            review(replace(case, segmentations=(segmentation,)), options.ruleset)
+        except Exception as error:  # noqa: BLE001 - see _review_files
+            record = segmentation.record
+            reason = f"internal error of segqa, please report it ({type(error).__name__}: {error})"
+            left_out.append(NotReviewed(Path(record.path), record.sop_instance_uid, reason, is_segmentation=True))
+        else:
+            good.append(segmentation)
+    case = replace(case, segmentations=tuple(good))
+    return case, review(case, options.ruleset, _report_progress), left_out
+
+
+def _html(report: CaseReport, case: Case, options: Options) -> str:
+    from segqa_dicom.checks import rule_titles
+    from segqa_dicom.report.html import render_case
+
+    _report_progress("drawing pictures", 0, 1)
+    return render_case(report, case, rule_titles=rule_titles(), max_pictures=options.settings.max_pictures)
+
+
+def _write_documents(report: CaseReport, options: Options) -> list[dict[str, Any]]:
     from segqa_dicom import sr
     from segqa_dicom.checks import rule_titles
     from segqa_dicom.report.json import document_entry

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from segqa_dicom.batch import Batch, ReviewedCase
     from segqa_dicom.checks.ruleset import RuleSet
+    from segqa_dicom.config import Settings
 
 DONE, SOME_NOT_REVIEWED, WRONG_USE = 0, 1, 2
 
@@ -116,7 +117,6 @@ def review(
     CT series with the segmentations drawn on it is one case.
     """
     from segqa_dicom.batch import Options, run
-    from segqa_dicom.config import Settings
 
     if verbose:
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -124,7 +124,7 @@ def review(
     options = Options(
         out=out,
         ruleset=_ruleset(ruleset_file),
-        settings=Settings(),
+        settings=_settings(),
         compare=compare,
         reference=reference,
         with_html=html_file is not None,
@@ -230,8 +230,11 @@ def _console(*, stderr: bool) -> Console:
 @contextmanager
 def _progress(*, quiet: bool) -> Iterator[Progress]:
     """A bar that shows the step in work; none where nobody watches."""
-    if quiet or not sys.stderr.isatty():
+    if quiet:
         yield silent
+        return
+    if not sys.stderr.isatty():
+        yield _tell_of_compiling
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
@@ -247,6 +250,26 @@ def _progress(*, quiet: bool) -> Iterator[Progress]:
             bars.update(tasks[step], completed=done, total=total)
 
         yield show
+
+
+def _tell_of_compiling(step: str, done: int, _total: int) -> None:
+    """The one step that takes unexpectedly long, told where there is no bar."""
+    from segqa_dicom.batch import COMPILING
+
+    if step == COMPILING and done == 0:
+        click.echo(f"{step} ...", err=True)
+
+
+def _settings() -> Settings:
+    from pydantic import ValidationError
+
+    from segqa_dicom.config import Settings
+
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = "; ".join(f"SEGQA_{str(one['loc'][0]).upper()}: {one['msg']}" for one in error.errors())
+        raise ConfigurationError(f"wrong settings in the environment: {problems}") from error
 
 
 def _ruleset(path: Path | None) -> RuleSet:

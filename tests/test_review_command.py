@@ -19,6 +19,7 @@ from segqa_dicom.phantoms import demo_study
 from segqa_dicom.reading.grouping import group
 from segqa_dicom.reading.scan import scan
 from tests.command import Ran, segqa
+from tests.scenes import LIVER, Part, box, case, segmentation
 
 SHAPE = (64, 80, 96)
 
@@ -303,3 +304,32 @@ def test_a_crash_costs_its_case_and_no_other(study: Path, tmp_path: Path) -> Non
     (entry,) = next(one for one in done if not one.json).not_reviewed
     assert entry.is_segmentation
     assert "process" in entry.reason
+
+
+def test_a_segmentation_that_stops_its_case_is_left_out(tmp_path: Path) -> None:
+    """A label that no segment has: reading never makes such a volume, a mistake of ours might."""
+    good = segmentation([Part("liver", LIVER, [box(8, 15, 15)])])
+    layer = good.layers[0].copy()
+    layer[0, 0, 0] = 200
+    bad = replace(good, record=replace(good.record, sop_instance_uid="1.2.4.2", path="bad.dcm"), layers=(layer,))
+    options = batch.Options(tmp_path, default_ruleset(), Settings())
+    kept, report, left_out = batch._reviewed_case(case(good, bad), options)
+    assert [one.record.sop_instance_uid for one in report.segmentations] == ["1.2.4.1"]
+    assert len(kept.segmentations) == 1
+    (entry,) = left_out
+    assert entry.sop_instance_uid == "1.2.4.2"
+    assert entry.is_segmentation
+
+
+def test_a_wrong_setting_ends_with_2_and_its_name(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGQA_MAX_VOXELS", "many")
+    ran = segqa("review", study, "--out", tmp_path)
+    assert ran.code == 2
+    assert "SEGQA_MAX_VOXELS" in ran.err
+
+
+def test_limits_come_from_the_environment(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGQA_MAX_VOXELS", "1000")
+    ran = segqa("review", study, "--out", tmp_path, "--json", "--quiet")
+    assert ran.code == 1
+    assert "the limit is 1000" in ran.json["not_reviewed"][0]["reason"]

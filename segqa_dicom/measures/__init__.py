@@ -1,5 +1,6 @@
 """Numbers: arrays and `Geometry` in, frozen results out."""
 
+from segqa_dicom.measures._jit import is_compiled
 from segqa_dicom.measures.compare import MeasuredSegmentation, StructurePair, compare_segmentations
 from segqa_dicom.measures.components import connected_components
 from segqa_dicom.measures.distances import SurfaceDistances, surface_distances
@@ -27,6 +28,7 @@ __all__ = [
     "extract_surfaces",
     "find_runs",
     "iou",
+    "is_compiled",
     "joint_counts",
     "measure_intensities",
     "measure_segmentation",

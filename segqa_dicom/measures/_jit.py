@@ -78,3 +78,11 @@ def kernel(function: _Function) -> _Function:
     Never with `fastmath`: sums would depend on the machine, and flushing subnormals to zero breaks SciPy's KD-tree.
     """
     return cast("_Function", numba.njit(cache=True, nogil=True)(function))
+
+
+def is_compiled() -> bool:
+    """Whether kernels of this package were compiled before; else the first measurement takes a while longer."""
+    places = [Path(__file__).parent / "__pycache__", _user_cache_directory()]
+    if os.environ.get("NUMBA_CACHE_DIR"):
+        places = [Path(os.environ["NUMBA_CACHE_DIR"])]
+    return any(next(place.rglob("surface*.nbi"), None) is not None for place in places if place.is_dir())

@@ -34,11 +34,15 @@ def connected_components(runs: Runs, labels: list[int]) -> list[Components]:
     del parents, longest
     # lexsort is stable: components of one size stay in the order of their first voxel.
     order = np.lexsort((-voxel_counts, component_labels))
-    sorted_labels = component_labels[order]
-    starts = np.searchsorted(sorted_labels, labels, side="left")
-    stops = np.searchsorted(sorted_labels, labels, side="right")
-    chosen = (order[start:stop] for start, stop in zip(starts, stops, strict=True))
-    return [Components(voxel_counts[places], seeds[places], boxes[places]) for places in chosen]
+    component_labels = component_labels[order]
+    # One after the other, and views below: noise has a component for nearly every voxel.
+    voxel_counts = voxel_counts[order]
+    seeds = seeds[order]
+    boxes = boxes[order]
+    starts = np.searchsorted(component_labels, labels, side="left")
+    stops = np.searchsorted(component_labels, labels, side="right")
+    places = [slice(start, stop) for start, stop in zip(starts, stops, strict=True)]
+    return [Components(voxel_counts[place], seeds[place], boxes[place]) for place in places]
 
 
 @kernel

@@ -83,5 +83,4 @@ def _find_regions(low: NDArray[np.bool_]) -> _Regions:
     is_at_edge = np.zeros(count + 1, np.bool_)
     for edge in (numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]):
         is_at_edge[edge] = True
-    is_at_edge[0] = False
     return _Regions(numbers, is_at_edge)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import math
 import mmap
 import re
@@ -27,6 +28,8 @@ from pydicom.uid import (
 
 from segqa_dicom.errors import Inconsistent, InputError, LimitExceeded, UnreadableObject
 from segqa_dicom.reading.limits import Limits
+
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its warnings quote values, which can be the patient's
 
 PREAMBLE_BYTES = 132
 _FIRST_GROUPS = (0x0002, 0x0008)

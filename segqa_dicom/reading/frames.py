@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.encaps import generate_frames
+from pydicom.uid import ExplicitVRBigEndian
 
 from segqa_dicom.errors import Inconsistent, LimitExceeded, UnreadableObject
 from segqa_dicom.model import SegmentationType
@@ -40,9 +41,21 @@ def open_frames(opened: OpenedObject, kind: SegmentationType, limits: Limits) ->
     layout = _Layout(opened.dataset, kind, limits)
     if opened.is_native_little_endian:
         return _NativeFrames(opened.native_pixel_bytes(), layout)
+    if opened.transfer_syntax == ExplicitVRBigEndian:
+        return _NativeFrames(_in_little_endian(opened), layout)
     if opened.transfer_syntax == DEFLATED_IMAGE_FRAME:
         return _DeflatedFrames(opened.with_pixels(), layout)
     return _decoded(opened, layout, limits)
+
+
+def _in_little_endian(opened: OpenedObject) -> memoryview:
+    """The value of a big endian PixelData element as it would be in little endian (words swapped, single bytes not)."""
+    with translated("pixel data"):
+        element = opened.with_pixels()["PixelData"]
+        data = bytes(element.value)
+        if element.VR == "OW":
+            data = np.frombuffer(data[: len(data) // 2 * 2], "<u2").byteswap().tobytes()
+        return memoryview(data)
 
 
 class _Layout:

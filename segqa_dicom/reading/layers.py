@@ -9,9 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segqa_dicom.errors import LimitExceeded
+from segqa_dicom.reading.limits import Limits
 
 MAX_LAYERS_BYTES = 4_000_000_000
 """Memory that the label volumes of one SEG may take; more is not a segmentation but an attack or a mistake."""
+
+
+def refuse_noise(layer: NDArray[Any], limits: Limits) -> None:
+    """Raise `LimitExceeded` for a label volume (slice, row, column) that falls into more runs than any segmentation."""
+    runs = 0
+    for plane in layer:
+        runs += int(np.count_nonzero(plane[:, 1:] != plane[:, :-1]))
+        if runs > limits.max_runs:
+            raise LimitExceeded(f"its labels change more than {limits.max_runs} times: noise, not a segmentation")
 
 
 class LayerPainter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from pydicom import Dataset
+from pydicom._uid_dict import UID_dictionary
 from pydicom.uid import UID
 
 from segqa_dicom.errors import ConfigurationError, Inconsistent, InputError
@@ -40,6 +42,9 @@ SEG_CLASSES = frozenset(
         "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation Storage
     }
 )
+_SEG_CLASS_BYTES = re.compile(rb"1\.2\.840\.10008\.5\.1\.4\.1\.1\.66\.[47](?![0-9.])")
+_START_BYTES = 4096
+"""Where a data set that cannot be parsed is searched for the class of a segmentation."""
 MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 """Media Storage Directory: the DICOMDIR of a disc."""
 OWN_MODEL_NAME = "segqa"
@@ -152,7 +157,7 @@ def scan(paths: Iterable[Path], limits: Limits, progress: Progress = silent) -> 
             header = read_header(path, limits)
         except InputError as error:
             if path.suffix.lower() not in _COMPANIONS or looks_like_dicom_quietly(path):
-                left_out.append(NotReviewed(path, None, str(error), is_segmentation=media_class(path) in SEG_CLASSES))
+                left_out.append(NotReviewed(path, None, str(error), is_segmentation=_says_segmentation(path)))
         else:
             if header.kind is Kind.OTHER:
                 name = UID(header.sop_class_uid).name
@@ -212,6 +217,17 @@ def looks_like_dicom_quietly(path: Path) -> bool:
         return False
 
 
+def _says_segmentation(path: Path) -> bool:
+    """Whether a file that cannot be read says that it is a segmentation: in its meta information, else at its start."""
+    stated = media_class(path)
+    if stated in SEG_CLASSES:
+        return True
+    if stated in UID_dictionary or not looks_like_dicom_quietly(path):  # a class that is known, but another one
+        return False
+    with path.open("rb") as stream:
+        return _SEG_CLASS_BYTES.search(stream.read(_START_BYTES)) is not None
+
+
 def read_header(path: Path, limits: Limits) -> Header:
     """The header of one file; raises an `InputError` for whatever is not a usable DICOM object."""
     if not looks_like_dicom(path):
@@ -247,6 +263,7 @@ def _header(path: Path, dataset: Dataset, limits: Limits) -> Header:
 
 
 def _other(path: Path, sop_class: str, uid: str, kind: Kind = Kind.OTHER) -> Header:
+    sop_class = normalised_uid(sop_class, what="SOP Class UID")
     return Header(path, kind, sop_class, uid, "", "", "", "")
 
 

@@ -32,7 +32,7 @@ from segqa_dicom.reading.dataset import (
 )
 from segqa_dicom.reading.frames import Frames, open_frames
 from segqa_dicom.reading.grid import FrameGrid, Placement, Resampler, is_ct_grid, place, slices_at
-from segqa_dicom.reading.layers import LayerPainter
+from segqa_dicom.reading.layers import LayerPainter, refuse_noise
 from segqa_dicom.reading.limits import Limits
 from segqa_dicom.uids import canonical_json, normalised_uid
 
@@ -57,6 +57,8 @@ def read_seg(
     with translated("segmentation"):
         header = _Header(opened, ct, limits)
         painted = _paint(header, open_frames(opened, header.kind, limits), ct, limits, progress)
+        for layer in painted.layers:
+            refuse_noise(layer, limits)
         segments = tuple(
             replace(
                 segment,

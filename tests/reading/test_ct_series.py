@@ -435,3 +435,12 @@ def test_what_is_written_is_what_pydicom_reads(tmp_path: Path) -> None:
     values = pixels(SHAPE)
     write(tmp_path, *ct_series(values))
     assert np.array_equal(dcmread(tmp_path / "f0002").pixel_array, values[2])
+
+
+def test_noise_is_no_segmentation() -> None:
+    from segqa_dicom.reading.layers import refuse_noise
+
+    noise = np.random.default_rng(0).integers(0, 3, (4, 50, 50)).astype(np.uint8)
+    refuse_noise(noise, Limits())
+    with pytest.raises(LimitExceeded, match="noise"):
+        refuse_noise(noise, Limits(max_runs=1000))

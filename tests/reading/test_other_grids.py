@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from segqa_dicom.reading.ct import read_ct
 from segqa_dicom.reading.seg import read_seg
-
 from tests.reading import factories as f
 from tests.reading.factories import Grid, grid, rotated
 
@@ -83,7 +83,9 @@ def expected_order(ct_grid: Grid, volume: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["BINARY", "LABELMAP", "FRACTIONAL"])
 @pytest.mark.parametrize(("ct_grid", "seg_grid"), GRIDS)
-def test_every_ct_voxel_takes_the_seg_voxel_it_lies_in(tmp_path: Path, ct_grid: Grid, seg_grid: Grid, kind: str) -> None:
+def test_every_ct_voxel_takes_the_seg_voxel_it_lies_in(
+    tmp_path: Path, ct_grid: Grid, seg_grid: Grid, kind: str
+) -> None:
     images, ct = on_disk(tmp_path, ct_grid)
     volume = f.blobs((len(seg_grid.origins), *seg_grid.matrix))
     frames = f.frames_of(volume, kind)
@@ -100,7 +102,15 @@ def test_every_ct_voxel_takes_the_seg_voxel_it_lies_in(tmp_path: Path, ct_grid: 
         assert not differs.any(), f"segment {number}: {differs.sum()} voxels differ, first {np.argwhere(differs)[0]}"
 
 
-@pytest.mark.parametrize("stated", [pytest.param((3.0, 3.0), id="both"), pytest.param((None, 3.0), id="thickness only"), pytest.param((3.0, None), id="spacing only"), pytest.param((None, None), id="nothing")])
+@pytest.mark.parametrize(
+    "stated",
+    [
+        pytest.param((3.0, 3.0), id="both"),
+        pytest.param((None, 3.0), id="thickness only"),
+        pytest.param((3.0, None), id="spacing only"),
+        pytest.param((None, None), id="nothing"),
+    ],
+)
 def test_a_thick_seg_on_a_thin_ct_leaves_no_slice_empty_whatever_it_states(tmp_path: Path, stated: tuple) -> None:
     images, ct = on_disk(tmp_path, THIN)
     where = grid(5, (8, 10), step=3.0)
