@@ -193,8 +193,8 @@ def test_names_nesting_and_strangers_do_not_matter(copy: Path, reviewed: tuple[R
     assert ran.code == 0
     expected = json.loads((reviewed[1] / "all.json").read_text())["cases"][0]
     (found,) = ran.json["cases"]
-    for case in (found, expected):
-        for one in case["segmentations"]:
+    for entry in (found, expected):
+        for one in entry["segmentations"]:
             one.pop("path")
     assert found == expected
     assert {Path(entry["path"]).name for entry in ran.json["not_reviewed"]} == {"empty.dcm", "noise", "prefix.dcm"}

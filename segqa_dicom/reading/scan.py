@@ -12,7 +12,6 @@ from pathlib import Path
 
 from pydicom import Dataset
 from pydicom._uid_dict import UID_dictionary
-from pydicom.uid import UID
 
 from segqa_dicom.errors import ConfigurationError, Inconsistent, InputError
 from segqa_dicom.progress import Progress, silent
@@ -160,7 +159,7 @@ def scan(paths: Iterable[Path], limits: Limits, progress: Progress = silent) -> 
                 left_out.append(NotReviewed(path, None, str(error), is_segmentation=_says_segmentation(path)))
         else:
             if header.kind is Kind.OTHER:
-                name = UID(header.sop_class_uid).name
+                name = UID_dictionary.get(header.sop_class_uid, [header.sop_class_uid])[0]
                 left_out.append(NotReviewed(path, header.sop_instance_uid, f"{name}: neither CT nor segmentation"))
             elif header.kind is not Kind.OWN:
                 headers.append(header)

@@ -14,7 +14,7 @@ from segqa_dicom.checks import Check, Finding, Outcome, Severity, Verdict
 from segqa_dicom.checks.finding import SEVERITY_ORDER
 from segqa_dicom.model import Case, PointMm
 from segqa_dicom.report.model import CaseReport, SegmentationReport, SegmentReport
-from segqa_dicom.report.pictures import COLOURS, SOFT, finding_picture, window_for
+from segqa_dicom.report.pictures import COLOURS, MAX_COLOURS, SOFT, colour_class, finding_picture, window_for
 from segqa_dicom.report.words import LOW_DICE, ct_name, disagrees
 
 MAX_CARDS = 200
@@ -77,7 +77,8 @@ class Cell:
 def render_page(sections: Sequence[str]) -> str:
     """The page around the sections that `render_case` and `render_not_reviewed` made."""
     template = _environment().get_template("page.html.j2")
-    return template.render(sections=[Markup(section) for section in sections], version=__version__, colours=COLOURS)  # noqa: S704 - rendered with escaping
+    colours = [COLOURS[number % len(COLOURS)] for number in range(MAX_COLOURS)]
+    return template.render(sections=[Markup(section) for section in sections], version=__version__, colours=colours)  # noqa: S704 - rendered with escaping
 
 
 def render_case(report: CaseReport, case: Case, *, rule_titles: Mapping[str, str], max_pictures: int = 40) -> str:
@@ -95,20 +96,22 @@ def render_case(report: CaseReport, case: Case, *, rule_titles: Mapping[str, str
         picture = draft.location is not None and drawn < max_pictures
         drawn += picture
         cards.append(_card(draft, report, case, draw=picture))
-    rows = _rows(report)
+    rows, heat = _rows(report), _heat_map(report)
     return (
         _environment()
         .get_template("case.html.j2")
         .render(
             report=report,
             ct_name=ct_name(report),
-            colours=COLOURS,
+            classes=[_colour(at) for at in range(len(report.segmentations))],
             counts=[_counts(part) for part in report.segmentations],
             cards=cards,
             more_cards=len(shown) - len(cards),
             notes=[_card(draft, report, case, draw=False) for draft in notes[:MAX_CARDS]],
             pairs=[_pair_name(report, pair.evaluated, pair.reference) for pair in report.comparisons],
-            heat=_heat_map(report)[:MAX_ROWS],
+            note_count=len(notes),
+            heat=heat[:MAX_ROWS],
+            more_heat=max(len(heat) - MAX_ROWS, 0),
             rows=rows[:MAX_ROWS],
             more_rows=max(len(rows) - MAX_ROWS, 0),
         )
@@ -238,7 +241,7 @@ def _card(draft: _Draft, report: CaseReport, case: Case, *, draw: bool) -> Card:
 
 
 def _colour(at: int) -> str:
-    return f"m{at % len(COLOURS)}"
+    return colour_class(at)
 
 
 def _name(part: SegmentationReport) -> str:

@@ -28,6 +28,9 @@ SCALE_BAR_MM = 50.0
 COLOURS = ("#E69F00", "#56B4E9", "#F0E442", "#CC79A7", "#009E73", "#D55E00", "#B0B0B0", "#4D9DE0")
 """Colours of segmentations, in order, told apart by colour-blind readers and on black (Okabe and Ito 2008)."""
 
+MAX_COLOURS = 32
+"""Segmentations that have a class of their own; beyond the number of `COLOURS` colours come again."""
+
 Window = tuple[float, float]
 BONE, LUNG, SOFT = (-500.0, 1300.0), (-1350.0, 150.0), (-160.0, 240.0)
 """(black, white) in HU: width 1800 level 400, width 1500 level -600, width 400 level 40."""
@@ -76,6 +79,11 @@ class Axes:
     def ascends(self, patient_axis: int) -> bool:
         """Whether the index of the voxel axis along x, y or z grows with the coordinate."""
         return bool(self._directions[self.of_patient[patient_axis], patient_axis] > 0)
+
+
+def colour_class(segmentation: int) -> str:
+    """Class of everything that is drawn in the colour of a segmentation (index)."""
+    return f"m{segmentation % MAX_COLOURS}"
 
 
 def window_for(segment: Segment | None, mean_hu: float | None) -> Window:
@@ -171,7 +179,7 @@ class _Picture:
         parts = []
         for number, segmentation in enumerate(self.case.segmentations):
             planes = [self.plane(layer) for layer in segmentation.layers]
-            colour = f"m{number % len(COLOURS)}"
+            colour = colour_class(number)
             faint = "".join(outline(plane) for plane in planes)
             if faint:
                 parts.append(f'<path class="{colour} faint" d="{faint}"/>')

@@ -209,8 +209,8 @@ def _root(title: Code, children: Sequence[items.Item]) -> items.Item:
 def _with_content(header: hd.sr.ComprehensiveSR, content: Sequence[items.Item]) -> Dataset:
     """The document of a header, as a plain data set.
 
-    highdicom copies the tree twice and searches it six times: three quarters of the time for a hundred structures. What
-    it looks for there, a reference to something that is not in the evidence, cannot happen: `_evidence` has all there is.
+    highdicom copies the tree twice and searches it six times: most of the time for a hundred structures. What
+    it looks for there, a reference to something outside the evidence, cannot happen: `_evidence` has all there is.
     """
     dataset = Dataset(header)
     dataset.file_meta, dataset.preamble = header.file_meta, header.preamble
