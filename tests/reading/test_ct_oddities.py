@@ -15,10 +15,10 @@ from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     HTJ2K,
+    JPEG2000,
     ExplicitVRBigEndian,
     HTJ2KLossless,
     HTJ2KLosslessRPCL,
-    JPEG2000,
     JPEGBaseline8Bit,
     JPEGLossless,
     JPEGLosslessSV1,
