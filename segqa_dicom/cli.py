@@ -50,7 +50,7 @@ def cli() -> None:
 
 
 @cli.command(epilog=_EXIT_CODES)
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, metavar="PATH...", type=click.Path(path_type=Path))
 @click.option(
     "--out",
     default="./segqa-out",
@@ -117,6 +117,11 @@ def review(
     CT series with the segmentations drawn on it is one case.
     """
     from segqa_dicom.batch import Options, run
+
+    if not paths and json_file is not None and Path(json_file).exists():
+        paths, json_file = (Path(json_file),), "-"  # "--json PATH": what was meant is a path, not a file to write
+    if not paths:
+        raise click.UsageError("Missing argument 'PATH...': a file or a folder with CT and SEG objects.")
 
     if verbose:
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

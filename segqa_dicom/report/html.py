@@ -145,38 +145,57 @@ def _number(value: float | None, digits: int = 1) -> str:
 
 
 def _drafts(report: CaseReport, titles: Mapping[str, str]) -> Iterable[_Draft]:
+    places = _places(report)
     for finding in report.findings:
-        yield _of_findings(finding, "CT", report.ct.series_description, "", (), None, titles)
+        yield _of_finding(finding, "CT", report.ct.series_description, "", (), titles)
     for at, part in enumerate(report.segmentations):
-        index_of = {segment.structure_key: index for index, segment in enumerate(part.segments)}
         for finding in part.findings:
-            focus = tuple((at, index_of[key]) for key in finding.structure_keys if key in index_of)
-            yield _of_findings(finding, "whole segmentation", _name(part), _colour(at), focus, None, titles)
-        for index, segment in enumerate(part.segments):
-            draft = _of_segment(report, at, index, segment, titles)
+            focus = [place for key in finding.structure_keys for place in places.get(key, ()) if place[0] == at]
+            yield _of_finding(finding, "whole segmentation", _name(part), _colour(at), focus, titles)
+        for index in range(len(part.segments)):
+            draft = _of_segment(report, places, (at, index), titles)
             if draft is not None:
                 yield draft
 
 
-def _of_findings(
+def _places(report: CaseReport) -> dict[str, list[tuple[int, int]]]:
+    """(index of segmentation, index of segment) of everything that has an identity key."""
+    places: dict[str, list[tuple[int, int]]] = {}
+    for at, part in enumerate(report.segmentations):
+        for index, segment in enumerate(part.segments):
+            if segment.structure_key.strip("|"):
+                places.setdefault(segment.structure_key, []).append((at, index))
+    return places
+
+
+def _of_finding(
     finding: Finding,
     subject: str,
     source: str,
     colour: str,
-    focus: tuple[tuple[int, int], ...],
-    segment: SegmentReport | None,
+    focus: Sequence[tuple[int, int]],
     titles: Mapping[str, str],
 ) -> _Draft:
     # Findings about the whole stand before those about single structures of the same severity.
     return _Draft(
-        finding.severity, 1e6, subject, source, colour, (_line(finding, titles),), finding.location_mm, focus, segment
+        severity=finding.severity,
+        risk=float("inf"),
+        subject=subject,
+        source=source,
+        colour=colour,
+        lines=(_line(finding, titles),),
+        location=finding.location_mm,
+        focus=tuple(focus),
+        segment=None,
     )
 
 
 def _of_segment(
-    report: CaseReport, at: int, index: int, segment: SegmentReport, titles: Mapping[str, str]
+    report: CaseReport, places: Mapping[str, list[tuple[int, int]]], place: tuple[int, int], titles: Mapping[str, str]
 ) -> _Draft | None:
     """One card for all that is to say about a structure; None if nothing is."""
+    at, index = place
+    segment = report.segmentations[at].segments[index]
     checks = [check for check in segment.checks if check.outcome in (Outcome.WARNING, Outcome.FAIL)]
     checks.sort(key=lambda check: SEVERITY_ORDER[check.severity])
     lines = [_line(check, titles) for check in checks]
@@ -188,7 +207,8 @@ def _of_segment(
     if not lines:
         return None
     location = next((check.location_mm for check in checks if check.location_mm is not None and check.is_failed), None)
-    others = _counterparts(report, at, segment)
+    # The same structure in the other segmentations: seeing both is half of the answer.
+    others = [one for one in places.get(segment.structure_key, ()) if one[0] != at]
     return _Draft(
         severity=severity,
         risk=segment.risk,
@@ -197,20 +217,9 @@ def _of_segment(
         colour=_colour(at),
         lines=tuple(lines),
         location=location or _inside(report, segment),
-        focus=((at, index), *others),
+        focus=(place, *others),
         segment=segment,
     )
-
-
-def _counterparts(report: CaseReport, at: int, segment: SegmentReport) -> list[tuple[int, int]]:
-    """The same structure in the other segmentations: seeing both is half of the answer."""
-    return [
-        (other, index)
-        for other, part in enumerate(report.segmentations)
-        if other != at
-        for index, one in enumerate(part.segments)
-        if one.structure_key == segment.structure_key and segment.structure_key.strip("|")
-    ]
 
 
 def _inside(report: CaseReport, segment: SegmentReport) -> PointMm | None:
