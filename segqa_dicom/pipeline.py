@@ -19,8 +19,8 @@ from segqa_dicom.checks import (
     check_case,
     verdict_of,
 )
-from segqa_dicom.measures import MeasuredSegmentation as Comparand
 from segqa_dicom.measures import (
+    Comparand,
     StructurePair,
     compare_segmentations,
     extract_surfaces,

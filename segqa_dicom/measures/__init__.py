@@ -1,7 +1,7 @@
 """Numbers: arrays and `Geometry` in, frozen results out."""
 
 from segqa_dicom.measures._jit import is_compiled
-from segqa_dicom.measures.compare import MeasuredSegmentation, StructurePair, compare_segmentations
+from segqa_dicom.measures.compare import Comparand, StructurePair, compare_segmentations
 from segqa_dicom.measures.components import connected_components
 from segqa_dicom.measures.distances import SurfaceDistances, surface_distances
 from segqa_dicom.measures.fov import padding_voxel_counts
@@ -14,8 +14,8 @@ from segqa_dicom.measures.surface import Surface, Surfaces, SurfaceTooLarge, ext
 from segqa_dicom.measures.surface_area import surface_area_table
 
 __all__ = [
+    "Comparand",
     "JointCounts",
-    "MeasuredSegmentation",
     "Runs",
     "StructurePair",
     "Surface",

@@ -23,7 +23,7 @@ class StructurePair(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class MeasuredSegmentation:
+class Comparand:
     """A segmentation with what comparing needs of it, measured once for all its comparisons.
 
     shapes : one per segment
@@ -40,8 +40,8 @@ class MeasuredSegmentation:
 
 
 def compare_segmentations(
-    evaluated: MeasuredSegmentation,
-    reference: MeasuredSegmentation,
+    evaluated: Comparand,
+    reference: Comparand,
     pairs: Sequence[StructurePair | tuple[str, int, int, float]],
     geometry: Geometry,
 ) -> tuple[StructureComparison, ...]:
@@ -69,7 +69,7 @@ def compare_segmentations(
 
 
 def _distances(
-    evaluated: MeasuredSegmentation, reference: MeasuredSegmentation, pair: StructurePair, geometry: Geometry
+    evaluated: Comparand, reference: Comparand, pair: StructurePair, geometry: Geometry
 ) -> SurfaceDistances | None:
     """Distances between the surfaces of a pair; None if a mask is empty or a surface too large."""
     if isinstance(evaluated.surfaces, SurfaceTooLarge) or isinstance(reference.surfaces, SurfaceTooLarge):
@@ -79,8 +79,8 @@ def _distances(
 
 
 def _comparison(
-    evaluated: MeasuredSegmentation,
-    reference: MeasuredSegmentation,
+    evaluated: Comparand,
+    reference: Comparand,
     pair: StructurePair,
     intersection: int,
     distances: SurfaceDistances | None,

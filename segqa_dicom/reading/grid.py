@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -205,44 +206,60 @@ class Resampler:
         return whole
 
     def _spacing(self) -> float:
-        if self.grid.declared_spacing_mm > 0:
-            return self.grid.declared_spacing_mm
-        steps, thickness = np.diff(self.positions), self.grid.slice_thickness_mm
+        declared, thickness = self.grid.declared_spacing_mm, self.grid.slice_thickness_mm
+        steps = np.diff(self.positions)
         if len(steps) == 0:
-            return thickness or self.ct.slice_spacing_mm
+            return declared or thickness or self.ct.slice_spacing_mm
         smallest = float(steps.min())
+        if 0 < declared <= smallest * (1 + SAME_PLANE_SHARE):  # planes cannot be nearer than they are apart
+            return declared
         # Planes two or more thicknesses apart: those between were empty and left out.
         between = thickness > 0 and smallest > 1.5 * thickness
         return thickness if between and abs(smallest / thickness - round(smallest / thickness)) < 0.01 else smallest
 
-    def to_ct(self, layer: NDArray[Any]) -> NDArray[Any]:
-        """A label volume of the SEG's own grid (planes, rows, columns) on the CT grid (slice, row, column)."""
-        result = np.zeros(self.ct.shape, layer.dtype)
-        rows, columns = np.mgrid[0 : self.ct.shape[1], 0 : self.ct.shape[2]]
-        in_slice = rows[..., None] * self.ct.row_step_mm + columns[..., None] * self.ct.column_step_mm
+    def to_ct(self, layers: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """Label volumes of the SEG's own grid (planes, rows, columns) on the CT grid (slice, row, column)."""
+        results = [np.zeros(self.ct.shape, layer.dtype) for layer in layers]
         for index, origin in enumerate(self.ct.slice_origins_mm):
-            plane, row, column, inside = self._source(in_slice + origin)
-            if inside.any():
-                result[index][inside] = layer[plane[inside], row[inside], column[inside]]
-        return result
+            plane, row, column, inside = self._source(origin)
+            if not inside.any():
+                continue
+            source = plane[inside], row[inside], column[inside]
+            for layer, result in zip(layers, results, strict=True):
+                result[index][inside] = layer[source]
+        return results
 
-    def _source(self, world: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
-        """SEG voxel (plane, row, column) nearest to points (rows, columns, 3), and whether there is one."""
-        along = world @ self.grid.normal
-        plane = _nearest(self.positions, along)
-        inside = np.abs(along - self.positions[plane]) <= self.spacing / 2 + _TIE
-        offset = world - self.origins[plane]
-        row = _rounded(offset @ self.grid.row_step_mm / (self.grid.row_step_mm @ self.grid.row_step_mm))
-        column = _rounded(offset @ self.grid.column_step_mm / (self.grid.column_step_mm @ self.grid.column_step_mm))
-        inside &= (row >= 0) & (row < self.matrix[0]) & (column >= 0) & (column < self.matrix[1])
-        return plane, row, column, inside
+    def _source(
+        self, origin: NDArray[np.float64]
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
+        """SEG voxel (plane, row, column) nearest to each voxel of a CT slice, and whether there is one."""
+        rows, columns = np.arange(self.ct.shape[1])[:, None], np.arange(self.ct.shape[2])[None]
+
+        def along(direction: NDArray[np.float64]) -> NDArray[np.float64]:
+            position: NDArray[np.float64] = (
+                origin @ direction
+                + rows * (self.ct.row_step_mm @ direction)
+                + columns * (self.ct.column_step_mm @ direction)
+            )
+            return position
+
+        position = along(self.grid.normal)
+        plane = _nearest(self.positions, position)
+        inside = np.abs(position - self.positions[plane]) <= self.spacing / 2 + _TIE
+        indices = []
+        for step, size in zip((self.grid.row_step_mm, self.grid.column_step_mm), self.matrix, strict=True):
+            direction = step / (step @ step)
+            index = _rounded(along(direction) - (self.origins @ direction)[plane])
+            inside &= (index >= 0) & (index < size)
+            indices.append(index)
+        return plane, indices[0], indices[1], inside
 
     def outside_ct(self, frame: int, mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], bool]:
         """Which pixels of a frame's `mask` (row, column) lie outside every voxel of the CT; shape (mask.sum(),).
 
         And whether all of them lie beyond its slices.
         """
-        row, column = np.nonzero(mask)
+        row, column = np.divmod(np.flatnonzero(mask), mask.shape[1])
         grid = self.grid
         world = grid.origins_mm[frame] + row[:, None] * grid.row_step_mm + column[:, None] * grid.column_step_mm
         index, beyond = slices_at(self.ct, world @ self.ct.normal)

@@ -293,7 +293,7 @@ def _paint(header: _Header, frames: Frames, ct: CtVolume, limits: Limits, progre
         _paint_label_map(header, frames, painter, target, index_of, progress)
     else:
         _paint_masks(header, frames, painter, target, index_of, progress)
-    painted.layers = painter.layers if on_grid else [resampler.to_ct(layer) for layer in painter.layers]
+    painted.layers = painter.layers if on_grid else resampler.to_ct(painter.layers)
     return painted
 
 

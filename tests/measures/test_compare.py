@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from segqa_dicom.measures import (
-    MeasuredSegmentation,
+    Comparand,
     StructurePair,
     SurfaceTooLarge,
     compare_segmentations,
@@ -24,8 +24,8 @@ SHAPE = (12, 20, 24)
 GEOMETRY = uniform_geometry(SHAPE, (2.0, 0.8, 0.7))
 
 
-def measured(subject: Segmentation, geometry: Geometry = GEOMETRY) -> MeasuredSegmentation:
-    return MeasuredSegmentation(subject, measure_shapes(subject, geometry), extract_surfaces(subject))
+def measured(subject: Segmentation, geometry: Geometry = GEOMETRY) -> Comparand:
+    return Comparand(subject, measure_shapes(subject, geometry), extract_surfaces(subject))
 
 
 def compare(
@@ -83,9 +83,7 @@ def test_a_surface_that_is_too_large_leaves_distances_undefined() -> None:
     a, b = blobs(SHAPE, 2, np.uint8), blobs(SHAPE, 2, np.uint8, seed=1)
     a[a == 2] = 0
     evaluated, reference = segmentation(a, count=2), segmentation(b, count=2)
-    refused = MeasuredSegmentation(
-        evaluated, measure_shapes(evaluated, GEOMETRY), extract_surfaces(evaluated, element_budget=1)
-    )
+    refused = Comparand(evaluated, measure_shapes(evaluated, GEOMETRY), extract_surfaces(evaluated, element_budget=1))
     assert refused.surfaces == SurfaceTooLarge(1)
     pairs = [StructurePair("one", 0, 0, 3.0), StructurePair("other", 1, 1, 3.0)]
     one, other = compare_segmentations(refused, measured(reference), pairs, GEOMETRY)
@@ -137,4 +135,4 @@ def test_volume_difference_uses_the_extent_of_uneven_slices() -> None:
 def test_every_segment_needs_its_shape() -> None:
     subject = segmentation(noise(SHAPE, 2, np.uint8))
     with pytest.raises(ValueError, match="need a shape each"):
-        MeasuredSegmentation(subject, (), extract_surfaces(subject))
+        Comparand(subject, (), extract_surfaces(subject))
