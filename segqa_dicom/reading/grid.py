@@ -137,13 +137,18 @@ def _is_finer(grid: FrameGrid, ct: Geometry, placement: Placement) -> bool:
 
 
 def _drifts(grid: FrameGrid, ct: Geometry, placement: Placement) -> bool:
-    """Whether frames state another distance than the CT's and come to lie now before, now behind its slices."""
+    """Whether frames state another distance than the CT's, and do not lie on its slices either.
+
+    Slice Thickness alone says little about distances: then they must come to lie now before, now behind the slices.
+    """
     inside = ~placement.outside
     stated = grid.declared_spacing_mm or grid.slice_thickness_mm
-    if not inside.any() or abs(stated - ct.slice_spacing_mm) <= SAME_PLANE_SHARE * ct.slice_spacing_mm:
+    if abs(stated - ct.slice_spacing_mm) <= SAME_PLANE_SHARE * ct.slice_spacing_mm:
         return False
+    if grid.declared_spacing_mm > 0:
+        return bool((placement.distance_mm > ON_SLICE_MM).any())
     off = (grid.origins_mm @ ct.normal - ct.slice_positions_mm[placement.slice_index])[inside]
-    return float(np.ptp(off)) > 2 * SAME_PLANE_SHARE * ct.slice_spacing_mm
+    return bool(inside.any()) and float(np.ptp(off)) > 2 * SAME_PLANE_SHARE * ct.slice_spacing_mm
 
 
 def _is_coarser(grid: FrameGrid, ct: Geometry, placement: Placement) -> bool:
