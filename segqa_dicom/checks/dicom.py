@@ -41,12 +41,8 @@ def referenced_images(context: MeasuredSegmentation, _limits: Limits) -> SeriesR
         )
     if not facts.references_ct_series:
         yield warned("it does not refer to this CT series; it was matched by frame of reference and position")
-    if facts.mismatched_sources:
-        yield warned(
-            f"{plural(facts.mismatched_sources, 'frame')} lie on another CT slice than the one named as source",
-            value=float(facts.mismatched_sources),
-            limit=0.0,
-        )
+    elif not facts.has_referenced_series:
+        yield warned("it has no Referenced Series Sequence; viewers may not find the images that it belongs to")
     if facts.study_differs:
         yield warned("it is in another study than its CT; the documents are in the study of the CT")
 
@@ -87,6 +83,13 @@ def frame_positions(context: MeasuredSegmentation, limits: Limits) -> SeriesResu
             "their voxels were counted on that slice",
             value=offset,
             limit=limits["warning_mm"],
+        )
+    if facts.mismatched_sources:
+        yield failed(
+            f"{plural(facts.mismatched_sources, 'frame')} lie on another CT slice than the one that they name as their "
+            "source; they were put where their position says",
+            value=float(facts.mismatched_sources),
+            limit=0.0,
         )
     if facts.type is SegmentationType.FRACTIONAL:
         yield noted("FRACTIONAL: a voxel counts from half of Maximum Fractional Value on")

@@ -82,6 +82,8 @@ class SegFacts:
     frames_outside_ct : number of frames with voxels and no CT slice within half a slice distance
     outside_location_mm : a point on one of them
     mismatched_sources : frames that lie on another CT slice than the one they name as their source
+    references_ct_series : False if its CT was found by frame of reference only
+    has_referenced_series : it has a Referenced Series Sequence, by which viewers find its images
     missing_references : SOP Instance UIDs it refers to that did not come with the CT series
     raw_segment_numbers : Segment Numbers in the order of the file, duplicates included
     undeclared_numbers : Segment Numbers that frames use and the Segment Sequence lacks
@@ -98,6 +100,7 @@ class SegFacts:
     mismatched_sources: int = 0
     frame_of_reference_uid: str = ""
     references_ct_series: bool = True
+    has_referenced_series: bool = True
     referenced_instance_count: int = 0
     missing_references: tuple[str, ...] = ()
     raw_segment_numbers: tuple[int, ...] = ()

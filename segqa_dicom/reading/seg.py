@@ -421,6 +421,7 @@ def _facts(header: _Header, painted: _Painted, ct: CtVolume, *, references_ct_se
         mismatched_sources=mismatched,
         frame_of_reference_uid=text(dataset, "FrameOfReferenceUID"),
         references_ct_series=references_ct_series,
+        has_referenced_series=bool(items(dataset, "ReferencedSeriesSequence")),
         referenced_instance_count=len(referenced),
         missing_references=tuple(sorted(referenced - came)),
         raw_segment_numbers=tuple(header.raw_numbers),

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import base64
+import hashlib
+import html
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -12,73 +18,136 @@ from markupsafe import Markup
 from segqa_dicom import __version__
 from segqa_dicom.checks import Check, Finding, Outcome, Severity, Verdict
 from segqa_dicom.checks.finding import SEVERITY_ORDER
+from segqa_dicom.measures.results import PairComparison
 from segqa_dicom.model import Case, PointMm
 from segqa_dicom.report.model import CaseReport, SegmentationReport, SegmentReport
-from segqa_dicom.report.pictures import COLOURS, MAX_COLOURS, SOFT, colour_class, finding_picture, window_for
+from segqa_dicom.report.pictures import Window, colour_of, finding_picture, is_dashed, window_for
 from segqa_dicom.report.words import LOW_DICE, ct_name, disagrees
 
 MAX_CARDS = 200
 """Findings shown per case; the rest is counted."""
 MAX_ROWS = 500
-"""Rows of the heat map and of the table of segments per case; the rest is counted."""
+"""Rows of each table; the rest is counted."""
+MAX_PICTURES_PER_CARD = 2
+NEAR_MM = 60.0
+"""Places that are this close to each other are in one picture."""
+SHADES = (0.0, 0.2, 0.4, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
+"""Lower ends of the classes of Dice that the heat map tells apart."""
 
 
-@dataclass(frozen=True)
-class Line:
-    """One statement on a card."""
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A segmentation of the case as the page names it; `letter` stands for it in the heat map."""
 
-    severity: str
+    number: int
+    letter: str
+    name: str
+    colour: str
+    dashed: bool
+    part: SegmentationReport
+    verdicts: Counter[Verdict]
+    failed_checks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """A segmentation that a statement is about, and what is particular to it."""
+
+    number: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a rule says; the same words about several segmentations are one statement."""
+
+    severity: Severity
     rule: str
     title: str
     message: str
+    value: float | None = None
+    limit: float | None = None
+    location: PointMm | None = None
+    who: tuple[Who, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Three planes, and in words what they show."""
+
+    svg: Markup
+    place: str
+    window: str
 
 
 @dataclass(frozen=True)
 class Card:
-    """What there is to say about one structure, one segmentation or the CT, with a picture if it has a place.
+    """All that there is to say about one structure, one segmentation, or the CT.
 
-    colour : class of the segmentation's colour, empty for the CT
-    place : where, in words
+    risk : None for what is not about a single structure
+    focus : (index of segmentation, index of segment) of what it is about, those at fault first
     """
 
-    severity: str
     subject: str
-    source: str
-    colour: str
-    lines: tuple[Line, ...]
-    place: str = ""
-    picture: Markup = field(default_factory=Markup)
+    statements: tuple[Statement, ...]
+    focus: tuple[tuple[int, int], ...] = ()
+    risk: float | None = None
+    pictures: tuple[Picture, ...] = ()
+
+    @property
+    def severity(self) -> Severity:
+        """That of its worst statement."""
+        return self.statements[0].severity
+
+    @property
+    def blamed(self) -> tuple[int, ...]:
+        """Indices of the segmentations that are at fault, in the order of the case."""
+        return tuple(sorted({who.number for one in self.statements for who in one.who}))
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Draft:
-    """A card before its picture is drawn."""
+    """A card while statements are gathered."""
 
-    severity: Severity
-    risk: float
     subject: str
-    source: str
-    colour: str
-    lines: tuple[Line, ...]
-    location: PointMm | None
-    focus: tuple[tuple[int, int], ...]
-    segment: SegmentReport | None
+    statements: list[Statement] = field(default_factory=list)
+    focus: list[tuple[int, int]] = field(default_factory=list)
+    risk: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Cell:
-    """One value of the heat map; `shade` 0-10, -1 where there is none."""
+    """One value of the heat map; `shade` is a class of `SHADES`, -1 where there is no value."""
 
     text: str
     shade: int
     title: str
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One structure of the heat map."""
+
+    label: str
+    cells: tuple[Cell, ...]
+    mean: Cell
+
+
 def render_page(sections: Sequence[str]) -> str:
     """The page around the sections that `render_case` and `render_not_reviewed` made."""
-    template = _environment().get_template("page.html.j2")
-    colours = [COLOURS[number % len(COLOURS)] for number in range(MAX_COLOURS)]
-    return template.render(sections=[Markup(section) for section in sections], version=__version__, colours=colours)  # noqa: S704 - rendered with escaping
+    template, script = _environment().get_template("page.html.j2"), _script()
+    summaries = [_summary(section) for section in sections]
+    totals: Counter[str] = Counter()
+    for summary in summaries:
+        totals.update({name: int(value) for name, value in summary.items() if value.isdecimal()})
+    return template.render(
+        sections=[Markup(section) for section in sections],  # noqa: S704 - rendered with escaping
+        summaries=summaries,
+        totals=totals,
+        version=__version__,
+        script=Markup(script),  # noqa: S704 - ours
+        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
 
 
 def render_case(report: CaseReport, case: Case, *, rule_titles: Mapping[str, str], max_pictures: int = 40) -> str:
@@ -87,33 +156,34 @@ def render_case(report: CaseReport, case: Case, *, rule_titles: Mapping[str, str
     rule_titles : rule id -> title
     max_pictures : the findings after that many have none
     """
-    drafts = sorted(_drafts(report, rule_titles), key=lambda draft: (SEVERITY_ORDER[draft.severity], -draft.risk))
-    notes = [draft for draft in drafts if draft.severity is Severity.INFO]
-    shown = [draft for draft in drafts if draft.severity is not Severity.INFO]
-    cards = []
-    drawn = 0
-    for draft in shown[:MAX_CARDS]:
-        picture = draft.location is not None and drawn < max_pictures
-        drawn += picture
-        cards.append(_card(draft, report, case, draw=picture))
-    rows, heat = _rows(report), _heat_map(report)
+    book = _CaseBook(report, case, rule_titles)
+    cards = book.cards()
+    shown = _illustrated(cards[:MAX_CARDS], book, max_pictures)
+    notes, heat, rows = book.notes(), book.heat_map(), book.rows()
     return (
         _environment()
         .get_template("case.html.j2")
         .render(
             report=report,
+            facts=case.ct.facts,
             ct_name=ct_name(report),
-            classes=[_colour(at) for at in range(len(report.segmentations))],
-            counts=[_counts(part) for part in report.segmentations],
-            cards=cards,
-            more_cards=len(shown) - len(cards),
-            notes=[_card(draft, report, case, draw=False) for draft in notes[:MAX_CARDS]],
-            pairs=[_pair_name(report, pair.evaluated, pair.reference) for pair in report.comparisons],
-            note_count=len(notes),
+            anchor="ct-" + re.sub(r"[^0-9A-Za-z]+", "-", report.ct.series_instance_uid),
+            models=book.models,
+            counts=Counter(one.verdict.value for part in report.segmentations for one in part.segments),
+            errors=sum(card.severity is Severity.ERROR for card in cards),
+            cards=shown,
+            left_cards=len(cards) - len(shown),
+            left_pictures=sum(not card.pictures and _is_located(card) for card in shown),
+            max_pictures=max_pictures,
+            notes=notes[:MAX_ROWS],
+            left_notes=max(len(notes) - MAX_ROWS, 0),
+            pairs=book.pairs,
             heat=heat[:MAX_ROWS],
-            more_heat=max(len(heat) - MAX_ROWS, 0),
-            rows=rows[:MAX_ROWS],
-            more_rows=max(len(rows) - MAX_ROWS, 0),
+            left_heat=max(len(heat) - MAX_ROWS, 0),
+            shades=SHADES,
+            alone=book.only_once(),
+            rows=rows,
+            segment_count=sum(len(part.segments) for part in report.segmentations),
         )
     )
 
@@ -121,7 +191,10 @@ def render_case(report: CaseReport, case: Case, *, rule_titles: Mapping[str, str
 def render_not_reviewed(rows: Sequence[tuple[str, str | None, str]]) -> str:
     """The section of what was left out: (path, SOP Instance UID or None, reason)."""
     template = _environment().get_template("not_reviewed.html.j2")
-    return template.render(rows=rows[:MAX_ROWS], more=max(len(rows) - MAX_ROWS, 0))
+    return template.render(rows=rows[:MAX_ROWS], count=len(rows), left=max(len(rows) - MAX_ROWS, 0))
+
+
+# ------------------------------------------------------------------------------------------------- templates
 
 
 @cache
@@ -132,175 +205,357 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
+        finalize=_printable,
     )
     environment.filters["number"] = _number
+    environment.filters["compact"] = _compact
+    environment.globals["MAX_ROWS"] = MAX_ROWS
     return environment
 
 
-def _number(value: float | None, digits: int = 1) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def _printable(value: Any) -> Any:
+    """Text from files without what no page may contain."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return _UNPRINTABLE.sub("�", value)
+    return value
+
+
+def _number(value: float | None, digits: int = 1) -> str | Markup:
+    if value is None:
+        return Markup('<span title="undefined">–</span>')
+    return f"{value:,.{digits}f}".replace(",", "\u202f").replace("-", "−")
+
+
+def _compact(value: float) -> str:
+    return f"{value:.4g}".replace("-", "−")
+
+
+@cache
+def _script() -> str:
+    return _environment().get_template("page.js").render()
+
+
+def _summary(section: str) -> dict[str, str]:
+    """What a section says about itself in the data attributes of its first tag."""
+    tag = re.match(r"\s*<section\b[^>]*>", section)
+    found = re.findall(r'\bdata-([a-z-]+)="([^"]*)"', tag[0]) if tag else []
+    summary = {name.replace("-", "_"): html.unescape(value) for name, value in found}
+    return {"title": "", "anchor": "", **summary}
 
 
 # ------------------------------------------------------------------------------------------------------ cards
 
 
-def _drafts(report: CaseReport, titles: Mapping[str, str]) -> Iterable[_Draft]:
-    places = _places(report)
-    for finding in report.findings:
-        yield _of_finding(finding, "CT", report.ct.series_description, "", (), titles)
-    for at, part in enumerate(report.segmentations):
-        for finding in part.findings:
-            focus = [place for key in finding.structure_keys for place in places.get(key, ()) if place[0] == at]
-            yield _of_finding(finding, "whole segmentation", _name(part), _colour(at), focus, titles)
-        for index in range(len(part.segments)):
-            draft = _of_segment(report, places, (at, index), titles)
-            if draft is not None:
-                yield draft
+class _CaseBook:
+    """A report seen by structure instead of by segmentation."""
 
+    def __init__(self, report: CaseReport, case: Case, titles: Mapping[str, str]) -> None:
+        self.report, self.case, self.titles = report, case, titles
+        self.models = tuple(_model(at, part) for at, part in enumerate(report.segmentations))
+        self.number_of = {part.record.sop_instance_uid: at for at, part in enumerate(report.segmentations)}
+        self.places: dict[str, list[tuple[int, int]]] = {}
+        self.identity_of: dict[tuple[int, int], str] = {}
+        for place, identity in _identities(report):
+            self.places.setdefault(identity, []).append(place)
+            self.identity_of[place] = identity
+        self.comparisons = sorted(report.comparisons, key=self._numbers)
+        self.pairs = [tuple(self.models[at] for at in self._numbers(pair)) for pair in self.comparisons]
 
-def _places(report: CaseReport) -> dict[str, list[tuple[int, int]]]:
-    """(index of segmentation, index of segment) of everything that has an identity key."""
-    places: dict[str, list[tuple[int, int]]] = {}
-    for at, part in enumerate(report.segmentations):
-        for index, segment in enumerate(part.segments):
-            if segment.structure_key.strip("|"):
-                places.setdefault(segment.structure_key, []).append((at, index))
-    return places
+    def _numbers(self, pair: PairComparison) -> tuple[int, int]:
+        first, second = sorted((self.number_of[pair.reference], self.number_of[pair.evaluated]))
+        return first, second
 
+    def segment(self, place: tuple[int, int]) -> SegmentReport:
+        return self.report.segmentations[place[0]].segments[place[1]]
 
-def _of_finding(
-    finding: Finding,
-    subject: str,
-    source: str,
-    colour: str,
-    focus: Sequence[tuple[int, int]],
-    titles: Mapping[str, str],
-) -> _Draft:
-    # Findings about the whole stand before those about single structures of the same severity.
-    return _Draft(
-        severity=finding.severity,
-        risk=float("inf"),
-        subject=subject,
-        source=source,
-        colour=colour,
-        lines=(_line(finding, titles),),
-        location=finding.location_mm,
-        focus=tuple(focus),
-        segment=None,
-    )
+    # cards
 
+    def cards(self) -> list[Card]:
+        """All complaints, worst first: by severity, then what is about more than one structure, then by risk."""
+        drafts: dict[str, _Draft] = {}
+        for at, finding in self._findings():
+            if _is_complaint(finding):
+                self._add_finding(drafts, at, finding)
+        for place in self.identity_of:
+            self._add_segment(drafts, place)
+        cards = [self._finished(draft) for draft in drafts.values()]
+        return sorted(
+            cards,
+            key=lambda card: (
+                SEVERITY_ORDER[card.severity],
+                card.risk is not None,
+                -(card.risk or 0.0),
+                card.subject,
+            ),
+        )
 
-def _of_segment(
-    report: CaseReport, places: Mapping[str, list[tuple[int, int]]], place: tuple[int, int], titles: Mapping[str, str]
-) -> _Draft | None:
-    """One card for all that is to say about a structure; None if nothing is."""
-    at, index = place
-    segment = report.segmentations[at].segments[index]
-    checks = [check for check in segment.checks if check.outcome in (Outcome.WARNING, Outcome.FAIL)]
-    checks.sort(key=lambda check: SEVERITY_ORDER[check.severity])
-    lines = [_line(check, titles) for check in checks]
-    severity = checks[0].severity if checks else Severity.INFO
-    if disagrees(segment):
-        message = f"mean Dice {segment.mean_dice:.2f} against the other segmentations (below {LOW_DICE})"
-        lines.append(Line(Severity.WARNING.value, "", "Disagreement", message))
-        severity = min(severity, Severity.WARNING, key=lambda one: SEVERITY_ORDER[one])
-    if not lines:
+    def _findings(self) -> Iterator[tuple[int | None, Finding]]:
+        for finding in self.report.findings:
+            yield None, finding
+        for at, part in enumerate(self.report.segmentations):
+            for finding in part.findings:
+                yield at, finding
+
+    def _add_finding(self, drafts: dict[str, _Draft], at: int | None, finding: Finding) -> None:
+        numbers = [self.number_of[uid] for uid in finding.sop_instance_uids if uid in self.number_of]
+        if at is not None and at not in numbers:
+            numbers.insert(0, at)
+        identities = self._with_keys(finding.structure_keys, numbers)
+        focus = [place for identity in identities for place in self.places[identity]]
+        subject = ", ".join(self.label(identity, numbers) for identity in identities)
+        if not subject:
+            subject = "whole segmentation" if at is not None else "several segmentations" if numbers else "CT series"
+        key = identities[0] if len(identities) == 1 else f"{subject} {finding.rule} {identities}"
+        draft = drafts.setdefault(key, _Draft(subject))
+        draft.focus.extend(place for place in focus if place not in draft.focus)
+        if len(identities) == 1:
+            risks = [self.segment(place).risk for place in focus if place[0] in numbers]
+            draft.risk = max([draft.risk or 0.0, *risks])
+        draft.statements.append(_statement(finding, self.titles, [Who(number) for number in numbers]))
+
+    def _with_keys(self, keys: Sequence[str], numbers: Collection[int]) -> list[str]:
+        """The structures with these keys, those of the segmentations in question if several share a key."""
+        found = []
+        for key in dict.fromkeys(keys):
+            same = [
+                identity
+                for identity, places in self.places.items()
+                if any(self.segment(place).structure_key == key for place in places)
+            ]
+            mine = [one for one in same if not numbers or any(at in numbers for at, _ in self.places[one])]
+            found.extend(mine or same)
+        return found
+
+    def label(self, identity: str, numbers: Collection[int] = ()) -> str:
+        """What a structure is called, by the segmentations in question if they have it."""
+        places = sorted(self.places[identity], key=lambda place: place[0] not in numbers)
+        return self.segment(places[0]).segment.label
+
+    def _add_segment(self, drafts: dict[str, _Draft], place: tuple[int, int]) -> None:
+        segment, identity = self.segment(place), self.identity_of[place]
+        statements = [_statement(check, self.titles, [Who(place[0])]) for check in segment.failed_checks]
+        if disagrees(segment):
+            statements.append(_disagreement(segment, place[0]))
+        if not statements:
+            return
+        draft = drafts.setdefault(identity, _Draft(segment.segment.label))
+        draft.statements.extend(statements)
+        draft.risk = max(draft.risk or 0.0, segment.risk)
+        draft.focus.extend(one for one in self.places[identity] if one not in draft.focus)
+
+    def _finished(self, draft: _Draft) -> Card:
+        statements = sorted(_merged(draft.statements), key=lambda one: SEVERITY_ORDER[one.severity])
+        card = Card(draft.subject, tuple(statements), risk=draft.risk)
+        worst = [who.number for who in statements[0].who]
+        order = {number: rank for rank, number in enumerate(dict.fromkeys([*worst, *card.blamed]))}
+        focus = sorted(draft.focus, key=lambda place: (order.get(place[0], len(order)), place))
+        return replace(card, focus=tuple(focus))
+
+    # pictures
+
+    def spots(self, card: Card) -> list[tuple[PointMm, tuple[int, ...]]]:
+        """Where to look and whom to blame there; places that one picture shows are one."""
+        found: list[tuple[PointMm, list[int]]] = []
+        for one in card.statements:
+            if one.location is None:
+                continue
+            near = [numbers for spot, numbers in found if _distance(spot, one.location) <= NEAR_MM]
+            if near:
+                near[0].extend(who.number for who in one.who)
+            else:
+                found.append((one.location, [who.number for who in one.who]))
+        if not found and (inside := self._inside(card)) is not None:
+            found.append(inside)
+        return [(spot, tuple(dict.fromkeys(numbers))) for spot, numbers in found[:MAX_PICTURES_PER_CARD]]
+
+    def _inside(self, card: Card) -> tuple[PointMm, list[int]] | None:
+        """A point in the structure, where no rule says which."""
+        for place in card.focus:
+            seeds = self.segment(place).measures.shape.components.seeds
+            if len(seeds):
+                k, i, j = (float(value) for value in seeds[0])
+                return self.report.geometry.point_at(k, i, j), list(card.blamed)
         return None
-    location = next((check.location_mm for check in checks if check.location_mm is not None and check.is_failed), None)
-    # The same structure in the other segmentations: seeing both is half of the answer.
-    others = [one for one in places.get(segment.structure_key, ()) if one[0] != at]
-    return _Draft(
-        severity=severity,
-        risk=segment.risk,
-        subject=segment.segment.label,
-        source=_name(report.segmentations[at]),
-        colour=_colour(at),
-        lines=tuple(lines),
-        location=location or _inside(report, segment),
-        focus=(place, *others),
-        segment=segment,
-    )
+
+    def picture(self, card: Card, spot: PointMm, blamed: Sequence[int]) -> Picture:
+        segment = self.segment(card.focus[0]) if card.focus else None
+        intensity = segment.measures.intensity if segment else None
+        window = window_for(segment.segment if segment else None, intensity.mean_hu if intensity else None)
+        svg = finding_picture(self.case, spot, card.focus, window, blamed=blamed)
+        return Picture(Markup(svg), self.place(spot), self._window(window))  # noqa: S704 - numbers and our words only
+
+    def place(self, spot: PointMm) -> str:
+        x, y, z = (f"{value:.0f}".replace("-", "−") for value in spot)
+        slices = self.report.geometry.shape[0]
+        return f"CT slice {self.report.geometry.nearest_slice(spot) + 1} of {slices}, x {x}, y {y}, z {z} mm"
+
+    def _window(self, window: Window) -> str:
+        if not self.report.hu_defined:
+            return "values are not HU; darkest and brightest 1 % cut"
+        return f"{window.name} window, W {window.width_hu:g} L {window.level_hu:g}".replace("-", "−")
+
+    # tables
+
+    def notes(self) -> list[tuple[list[str], Statement]]:
+        """(subjects, statement) of what is worth knowing and no complaint; equal words about equal models are one."""
+        said: dict[tuple[str, str, str], Statement] = {}
+        for subject, one in self._all_notes():
+            key = subject, one.rule, one.message
+            known = said.get(key, replace(one, who=()))
+            said[key] = replace(known, who=tuple(dict.fromkeys((*known.who, *one.who))))
+        found: dict[tuple[str, str, tuple[Who, ...]], tuple[list[str], Statement]] = {}
+        for (subject, rule, message), one in said.items():
+            found.setdefault((rule, message, one.who), ([], one))[0].append(subject)
+        return sorted(found.values(), key=lambda note: note[1].rule)
+
+    def _all_notes(self) -> Iterator[tuple[str, Statement]]:
+        for at, finding in self._findings():
+            if finding.outcome is not Outcome.PASS and not _is_complaint(finding):
+                who = [Who(at)] if at is not None else []
+                yield ("whole segmentation" if at is not None else "case"), _statement(finding, self.titles, who)
+        for (at, _), segment in ((place, self.segment(place)) for place in self.identity_of):
+            for check in segment.checks:
+                if check.outcome in (Outcome.WARNING, Outcome.FAIL) and not check.is_failed:
+                    yield segment.segment.label, _statement(check, self.titles, [Who(at)])
+
+    def heat_map(self) -> list[Row]:
+        """One row per structure, one cell per pair; those on which a pair agrees least first."""
+        index_of = [
+            {one.segment.number: i for i, one in enumerate(part.segments)} for part in self.report.segmentations
+        ]
+        found: dict[str, dict[int, float | None]] = {}
+        for column, pair in enumerate(self.comparisons):
+            at = self.number_of[pair.reference]
+            for one in pair.segments:
+                identity = self.identity_of[at, index_of[at][one.reference_segment]]
+                found.setdefault(identity, {})[column] = one.dice
+        ordered = sorted(found.items(), key=lambda row: (*_least(row[1].values()), self.label(row[0])))
+        return [self._row(identity, values) for identity, values in ordered]
+
+    def _row(self, identity: str, values: Mapping[int, float | None]) -> Row:
+        known = [value for value in values.values() if value is not None]
+        mean = sum(known) / len(known) if known else None
+        cells = tuple(self._cell(identity, values, column) for column in range(len(self.pairs)))
+        return Row(self.label(identity), cells, _cell(mean, f"mean of {len(known)} pairs"))
+
+    def _cell(self, identity: str, values: Mapping[int, float | None], column: int) -> Cell:
+        names = f"{self.pairs[column][0].name} and {self.pairs[column][1].name}"
+        if column in values:
+            return _cell(values[column], names)
+        having = {at for at, _ in self.places[identity]}
+        missing = [model.name for model in self.pairs[column] if model.number not in having]
+        reason = f"not in {' nor in '.join(missing)}" if missing else "not compared: several segments have this code"
+        return Cell("", -1, reason)
+
+    def only_once(self) -> list[tuple[Model, list[str]]]:
+        """Structures that a single segmentation of several has, by segmentation."""
+        if len(self.models) < 2:
+            return []
+        found: dict[int, list[str]] = {}
+        for places in self.places.values():
+            if len({at for at, _ in places}) == 1:
+                found.setdefault(places[0][0], []).extend(self.segment(place).segment.label for place in places)
+        return [(self.models[at], labels) for at, labels in sorted(found.items())]
+
+    def rows(self) -> list[tuple[Model, SegmentReport]]:
+        """Every segment, the same structures together; of too many, those of the highest risk."""
+        verdicts = list(Verdict)[::-1]
+        worst = sorted(self.identity_of, key=lambda p: (verdicts.index(self.segment(p).verdict), -self.segment(p).risk))
+        chosen = sorted(worst[:MAX_ROWS], key=lambda place: (self.label(self.identity_of[place]).casefold(), place))
+        return [(self.models[place[0]], self.segment(place)) for place in chosen]
 
 
-def _inside(report: CaseReport, segment: SegmentReport) -> PointMm | None:
-    seeds = segment.measures.shape.components.seeds
-    if len(seeds) == 0:
-        return None
-    k, i, j = (float(value) for value in seeds[0])
-    return report.geometry.point_at(k, i, j)
+def _model(at: int, part: SegmentationReport) -> Model:
+    letter = chr(ord("A") + at) if at < 26 else str(at + 1)
+    name = part.record.series_description or f"{part.record.model_name} {part.record.model_version}".strip()
+    verdicts = Counter(segment.verdict for segment in part.segments)
+    failed = sum(len(segment.failed_checks) for segment in part.segments)
+    name = name or part.record.sop_instance_uid
+    return Model(at, letter, name, colour_of(at), is_dashed(at), part, verdicts, failed)
 
 
-def _line(check: Check | Finding, titles: Mapping[str, str]) -> Line:
-    return Line(check.severity.value, check.rule, titles.get(check.rule, ""), check.message)
+def _identities(report: CaseReport) -> Iterator[tuple[tuple[int, int], str]]:
+    """What says that segments of two segmentations are the same structure, for (segmentation, segment) indices.
 
-
-def _card(draft: _Draft, report: CaseReport, case: Case, *, draw: bool) -> Card:
-    place = ""
-    picture = Markup()
-    if draft.location is not None:
-        x, y, z = draft.location
-        place = f"x {x:.0f}, y {y:.0f}, z {z:.0f} mm; CT slice {report.geometry.nearest_slice(draft.location) + 1}"
-        if draw:
-            segment, intensity = None, None
-            if draft.segment is not None:
-                segment, intensity = draft.segment.segment, draft.segment.measures.intensity
-            window = window_for(segment, intensity.mean_hu if intensity else None) if segment else SOFT
-            picture = Markup(finding_picture(case, draft.location, draft.focus, window))  # noqa: S704 - numbers only
-    return Card(draft.severity.value, draft.subject, draft.source, draft.colour, draft.lines, place, picture)
-
-
-def _colour(at: int) -> str:
-    return colour_class(at)
-
-
-def _name(part: SegmentationReport) -> str:
-    return part.record.series_description or part.record.sop_instance_uid
-
-
-# ----------------------------------------------------------------------------------------------------- tables
-
-
-def _counts(part: SegmentationReport) -> tuple[int, int]:
-    """How many segments failed, and how many are to be looked at."""
-    return len(part.with_verdict(Verdict.UNUSABLE)), len(part.with_verdict(Verdict.REVIEW))
-
-
-def _pair_name(report: CaseReport, evaluated: str, reference: str) -> tuple[str, str]:
-    names = {part.record.sop_instance_uid: _name(part) for part in report.segmentations}
-    return names[evaluated], names[reference]
-
-
-def _heat_map(report: CaseReport) -> list[tuple[str, list[Cell]]]:
-    """(structure, one cell per pair), the structures that agree least first."""
-    labels = {
-        (part.record.sop_instance_uid, segment.segment.number): segment.segment.label
+    The key; with the label if a segmentation has several segments of that key; nothing shared if there is no code.
+    """
+    repeated = {
+        key
         for part in report.segmentations
-        for segment in part.segments
+        for key, count in Counter(one.structure_key for one in part.segments).items()
+        if count > 1
     }
-    found: dict[tuple[str, str], dict[int, float | None]] = {}
-    for column, pair in enumerate(report.comparisons):
-        for one in pair.segments:
-            label = labels[pair.reference, one.reference_segment]
-            found.setdefault((one.structure_key, label), {})[column] = one.dice
-    ordered = sorted(found.items(), key=lambda row: (_mean(row[1].values()), row[0]))
-    width = range(len(report.comparisons))
-    return [(label, [_cell(values, column) for column in width]) for (_, label), values in ordered]
+    for at, part in enumerate(report.segmentations):
+        for index, one in enumerate(part.segments):
+            key, label = one.structure_key, re.sub(r"[^a-z0-9]+", " ", one.segment.label.lower()).strip()
+            if not key.strip("|"):
+                yield (at, index), f"uncoded {at} {index}"
+            else:
+                yield (at, index), f"{key} {label}" if key in repeated else key
 
 
-def _mean(values: Iterable[float | None]) -> float:
+def _is_complaint(one: Finding) -> bool:
+    return one.outcome in (Outcome.WARNING, Outcome.FAIL) and one.severity is not Severity.INFO
+
+
+def _statement(one: Check | Finding, titles: Mapping[str, str], who: Iterable[Who]) -> Statement:
+    title = titles.get(one.rule, "")
+    return Statement(one.severity, one.rule, title, one.message, one.value, one.limit, one.location_mm, tuple(who))
+
+
+def _disagreement(segment: SegmentReport, at: int) -> Statement:
+    message = f"mean Dice against the other segmentations below {LOW_DICE:g}"
+    who = Who(at, f"{segment.mean_dice:.2f}")
+    return Statement(Severity.WARNING, "", "Disagreement", message, who=(who,))
+
+
+def _merged(statements: Iterable[Statement]) -> list[Statement]:
+    """Statements with the same words as one about all of their segmentations; each keeps its first place."""
+    found: dict[tuple[str, Severity, str], Statement] = {}
+    for one in statements:
+        key = one.rule, one.severity, one.message
+        known = found.get(key)
+        found[key] = (
+            one
+            if known is None
+            else replace(
+                known,
+                who=(*known.who, *(who for who in one.who if who not in known.who)),
+                location=known.location or one.location,
+            )
+        )
+    return list(found.values())
+
+
+def _illustrated(cards: Sequence[Card], book: _CaseBook, max_pictures: int) -> list[Card]:
+    """The cards with pictures, as many as there may be."""
+    left, found = max_pictures, []
+    for card in cards:
+        spots = book.spots(card)[: max(left, 0)]
+        left -= len(spots)
+        found.append(replace(card, pictures=tuple(book.picture(card, spot, blamed) for spot, blamed in spots)))
+    return found
+
+
+def _is_located(card: Card) -> bool:
+    return any(one.location is not None for one in card.statements)
+
+
+def _distance(one: PointMm, other: PointMm) -> float:
+    """Largest difference of a coordinate: what decides whether both are in one picture."""
+    return max(abs(a - b) for a, b in zip(one, other, strict=True))
+
+
+def _least(values: Iterable[float | None]) -> tuple[float, float]:
     known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else 2.0
+    return (min(known), sum(known) / len(known)) if known else (2.0, 2.0)
 
 
-def _cell(values: Mapping[int, float | None], column: int) -> Cell:
-    if column not in values:
-        return Cell("", -1, "only one of the two has it")
-    value = values[column]
+def _cell(value: float | None, names: str) -> Cell:
     if value is None:
-        return Cell("–", -1, "undefined: both are empty")
-    return Cell(f"{value:.2f}", min(int(value * 10), 10), f"Dice {value:.4f}")
-
-
-def _rows(report: CaseReport) -> list[tuple[str, str, SegmentReport]]:
-    """(colour, segmentation, segment) of every segment."""
-    return [(_colour(at), _name(part), one) for at, part in enumerate(report.segmentations) for one in part.segments]
+        return Cell("–", -1, f"undefined: both are empty ({names})")
+    shade = sum(value >= low for low in SHADES) - 1
+    return Cell(f"{value:.2f}", max(shade, 0), f"Dice {value:.4f} ({names})")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import permutations
+from itertools import pairwise, permutations
 from typing import Any
 
 import numpy as np
@@ -21,33 +22,79 @@ from PIL import Image
 from segqa_dicom.anatomy import Group, knowledge
 from segqa_dicom.model import Case, CtVolume, Geometry, PointMm, Segment
 
-CROP_MM = 200.0
-"""Edge of the square that a picture shows."""
-SCALE_BAR_MM = 50.0
+CROP_MM = 180.0
+"""Longest edge of what a plane shows."""
+SCALE_BARS_MM = (50, 20, 10, 5, 2, 1)
 
-COLOURS = ("#E69F00", "#56B4E9", "#F0E442", "#CC79A7", "#009E73", "#D55E00", "#B0B0B0", "#4D9DE0")
-"""Colours of segmentations, in order, told apart by colour-blind readers and on black (Okabe and Ito 2008)."""
-
-MAX_COLOURS = 32
-"""Segmentations that have a class of their own; beyond the number of `COLOURS` colours come again."""
-
-Window = tuple[float, float]
-BONE, LUNG, SOFT = (-500.0, 1300.0), (-1350.0, 150.0), (-160.0, 240.0)
-"""(black, white) in HU: width 1800 level 400, width 1500 level -600, width 400 level 40."""
+COLOURS = ("#56B4E9", "#E69F00", "#F0E442", "#DE8FC0", "#12B886", "#F0642B", "#9AA5FF", "#C8C8C8")
+"""Colours of segmentations, in order: Okabe and Ito 2008, the dark ones lightened so that they stand out from black."""
 
 _BONES = (Group.BONE, Group.VERTEBRA, Group.RIB, Group.CARTILAGE)
+_BONE_WORDS = re.compile(
+    r"vertebra|\brib\b|\bribs\b|costa\b|bone|femur|\bhip\b|pelvis|sacrum|scapula|clavic|humer|skull|sternum|spine|tibia|fibula"
+)
+_LUNG_WORDS = re.compile(r"\blung|\bpulmon|\bairway|\bbronch|\btrachea")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A range of HU that is spread over black to white."""
+
+    name: str
+    width_hu: float
+    level_hu: float
+
+    @property
+    def range_hu(self) -> tuple[float, float]:
+        """HU of black and of white."""
+        return self.level_hu - self.width_hu / 2, self.level_hu + self.width_hu / 2
+
+
+BONE = Window("bone", 1800, 400)
+LUNG = Window("lung", 1500, -600)
+SOFT = Window("soft tissue", 400, 40)
+
+
+def window_for(segment: Segment | None, mean_hu: float | None) -> Window:
+    """The window in which a structure is seen best: by its codes, else by its label, else by its mean HU."""
+    if segment is None:
+        return SOFT
+    group = knowledge(segment.codes).group
+    if group is not Group.UNKNOWN:
+        return BONE if group in _BONES else LUNG if group is Group.LUNG else SOFT
+    words = re.sub(r"[^a-z]+", " ", segment.label.lower())
+    if _BONE_WORDS.search(words):
+        return BONE
+    if _LUNG_WORDS.search(words):
+        return LUNG
+    if mean_hu is None:
+        return SOFT
+    return LUNG if mean_hu < -400 else BONE if mean_hu > 250 else SOFT
+
+
+def colour_of(number: int) -> str:
+    """Colour of the segmentation at an index of the case."""
+    return COLOURS[number % len(COLOURS)]
+
+
+def is_dashed(number: int) -> bool:
+    """Whether the segmentation at an index has the colour of an earlier one, and is told from it by dashed contours."""
+    return number // len(COLOURS) % 2 == 1
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A plane: patient axes (0 = x, 1 = y, 2 = z) across, down and through, and whether "down" descends."""
+    """A plane: patient axes (0 = x, 1 = y, 2 = z) across, down and through, and whether the head is up.
+
+    letters : the sides of the patient at the left, right, top and bottom of the picture
+    """
 
     name: str
     across: int
     down: int
     through: int
     head_up: bool
-    letters: tuple[str, str, str, str]  # left, right, top, bottom of the picture
+    letters: tuple[str, str, str, str]
 
 
 VIEWS = (
@@ -81,33 +128,6 @@ class Axes:
         return bool(self._directions[self.of_patient[patient_axis], patient_axis] > 0)
 
 
-def colour_class(segmentation: int) -> str:
-    """Class of everything that is drawn in the colour of a segmentation (index)."""
-    return f"m{segmentation % MAX_COLOURS}"
-
-
-def window_for(segment: Segment | None, mean_hu: float | None) -> Window:
-    """The window in which a structure is seen best: by what it is, else by its mean HU."""
-    group = knowledge(segment.codes).group if segment is not None else Group.UNKNOWN
-    if group in _BONES:
-        return BONE
-    if group is Group.LUNG:
-        return LUNG
-    if group is Group.UNKNOWN and mean_hu is not None:
-        return LUNG if mean_hu < -400 else BONE if mean_hu > 250 else SOFT
-    return SOFT
-
-
-def finding_picture(case: Case, location_mm: PointMm, focus: Sequence[tuple[int, int]], window: Window = SOFT) -> str:
-    """Three SVG elements around `location_mm`.
-
-    focus : (index of segmentation, index of segment) of what is drawn strongly; everything else is drawn faintly
-    """
-    place = voxel_at(case.ct.geometry, location_mm)
-    axes = Axes(case.ct.geometry)
-    return "".join(_Picture(case, axes, view, place, window).svg(focus) for view in VIEWS)
-
-
 def voxel_at(geometry: Geometry, point: PointMm) -> tuple[int, int, int]:
     """The voxel nearest to a point, at the border if the point is outside."""
     index = geometry.nearest_slice(point)
@@ -119,131 +139,248 @@ def voxel_at(geometry: Geometry, point: PointMm) -> tuple[int, int, int]:
     )
 
 
-class _Picture:
-    """One plane of one case, cropped around a voxel."""
+def finding_picture(
+    case: Case,
+    location_mm: PointMm,
+    focus: Sequence[tuple[int, int]],
+    window: Window = SOFT,
+    *,
+    blamed: Collection[int] = (),
+    size_mm: float = CROP_MM,
+) -> str:
+    """Three SVG elements, all at the same scale, around `location_mm`.
 
-    def __init__(self, case: Case, axes: Axes, view: View, place: tuple[int, int, int], window: Window) -> None:
-        self.case, self.axes, self.view, self.window = case, axes, view, window
-        self.place = place
+    focus : (index of segmentation, index of segment) of what is drawn strongly; everything else is drawn faintly
+    blamed : indices of the segmentations whose structures in focus lie on top and are tinted
+    """
+    place = voxel_at(case.ct.geometry, location_mm)
+    axes = Axes(case.ct.geometry)
+    planes = [_Plane(case.ct.geometry, axes, view, place) for view in VIEWS]
+    pictures = [_Picture(case, plane, _crop(case, plane, focus, blamed, size_mm)) for plane in planes]
+    unit_mm = max(max(picture.size_mm) for picture in pictures) / CROP_MM
+    return "".join(picture.svg(focus, set(blamed), window, unit_mm) for picture in pictures)
+
+
+class _Plane:
+    """A plane of voxels through a place, turned as its view wants it; indices are (down, across)."""
+
+    def __init__(self, geometry: Geometry, axes: Axes, view: View, place: tuple[int, int, int]) -> None:
+        self.view, self.place = view, place
         self.across, self.down, self.through = (
             axes.of_patient[axis] for axis in (view.across, view.down, view.through)
         )
-        spacing = case.ct.geometry.spacing_mm
-        self.pixel_mm = spacing[self.down], spacing[self.across]
-        at = self._flipped(self.down, place[self.down]), self._flipped(self.across, place[self.across])
-        sizes = case.ct.geometry.shape[self.down], case.ct.geometry.shape[self.across]
-        self.crop = tuple(
-            _around(middle, size, CROP_MM / 2 / edge)
-            for middle, size, edge in zip(at, sizes, self.pixel_mm, strict=True)
+        self._flips = axes.ascends(view.down) == view.head_up, not axes.ascends(view.across)
+        self.shape = geometry.shape[self.down], geometry.shape[self.across]
+        self.pixel_mm = geometry.spacing_mm[self.down], geometry.spacing_mm[self.across]
+        row, column = place[self.down], place[self.across]
+        self.centre = (
+            self.shape[0] - 1 - row if self._flips[0] else row,
+            self.shape[1] - 1 - column if self._flips[1] else column,
         )
-        self.cross = at[0] - self.crop[0].start, at[1] - self.crop[1].start
 
-    def _descends(self, voxel_axis: int) -> bool:
-        """Whether a voxel axis must be turned round, so that it runs as the view wants it."""
-        patient_axis = self.axes.of_patient.index(voxel_axis)
-        turned = self.view.head_up and voxel_axis == self.down
-        return self.axes.ascends(patient_axis) == turned
+    def of(self, volume: NDArray[Any]) -> NDArray[Any]:
+        """The whole plane of a volume (slice, row, column), as a view of it."""
+        found = np.transpose(volume, (self.through, self.down, self.across))[self.place[self.through]]
+        turned: NDArray[Any] = found[:: -1 if self._flips[0] else 1, :: -1 if self._flips[1] else 1]
+        return turned
 
-    def _flipped(self, voxel_axis: int, index: int) -> int:
-        return self.case.ct.geometry.shape[voxel_axis] - 1 - index if self._descends(voxel_axis) else index
 
-    def plane(self, volume: NDArray[Any]) -> NDArray[Any]:
-        """The crop of a volume (slice, row, column) as it is seen: (down, across)."""
-        order = (self.through, self.down, self.across)
-        found: NDArray[Any] = np.transpose(volume, order)[self.place[self.through]]
-        if self._descends(self.down):
-            found = found[::-1]
-        if self._descends(self.across):
-            found = found[:, ::-1]
-        seen: NDArray[Any] = found[self.crop[0], self.crop[1]]
-        return seen
+def _crop(
+    case: Case, plane: _Plane, focus: Sequence[tuple[int, int]], blamed: Collection[int], size_mm: float
+) -> tuple[slice, slice]:
+    """What is shown of a plane: around the place, moved so that the structure at fault is whole if it fits."""
+    mask = np.zeros(plane.shape, bool)
+    for at, index in focus:
+        if not blamed or at in blamed:
+            mask |= plane.of(case.segmentations[at].layers[case.segmentations[at].segments[index].layer]) == index + 1
+    down, across = (
+        _span(
+            np.flatnonzero(mask.any(axis=1 - axis)),
+            plane.shape[axis],
+            plane.centre[axis],
+            size_mm / plane.pixel_mm[axis],
+        )
+        for axis in range(2)
+    )
+    return down, across
 
-    def svg(self, focus: Sequence[tuple[int, int]]) -> str:
-        rows, columns = (part.stop - part.start for part in self.crop)
-        height, width = rows * self.pixel_mm[0], columns * self.pixel_mm[1]
-        scale = f'transform="scale({self.pixel_mm[1]:.5g} {self.pixel_mm[0]:.5g})"'
+
+def _span(wanted: NDArray[np.intp], size: int, middle: int, length: float) -> slice:
+    """Pixels around one, inside the volume, all of the wanted ones in it if there is room for them."""
+    count = min(size, max(round(length), 1))
+    start = middle - count // 2
+    if len(wanted):
+        margin = count // 20
+        low, high = int(min(wanted[0], middle)) - margin, int(max(wanted[-1], middle)) + 1 + margin
+        if high - low <= count:
+            start = int(np.clip(start, high - count, low))
+    start = int(np.clip(start, 0, size - count))
+    return slice(start, start + count)
+
+
+class _Picture:
+    """The crop of one plane of one case."""
+
+    def __init__(self, case: Case, plane: _Plane, crop: tuple[slice, slice]) -> None:
+        self.case, self.plane, self.crop = case, plane, crop
+        counts = crop[0].stop - crop[0].start, crop[1].stop - crop[1].start
+        self.size_mm = counts[0] * plane.pixel_mm[0], counts[1] * plane.pixel_mm[1]
+
+    def svg(self, focus: Sequence[tuple[int, int]], blamed: set[int], window: Window, unit_mm: float) -> str:
+        """`unit_mm` : what letters, gaps and margins are measured in, so that a small volume has no giant letters."""
+        height, width = self.size_mm
+        through = f", slice {self.plane.place[0] + 1}" if self.plane.through == 0 else ""
+        left, right, top, bottom = self.plane.view.letters
+        label = f"{self.plane.view.name} plane{through}; left {left}, right {right}, top {top}, bottom {bottom}"
         return (
-            f'<svg class="plane" viewBox="0 0 {width:.5g} {height:.5g}" role="img" aria-label="{self.view.name} view">'
-            f'<image width="{width:.5g}" height="{height:.5g}" preserveAspectRatio="none" href="{self._png()}"/>'
-            f"<g {scale}>{self._contours(focus)}</g>{self._marks(width, height)}</svg>"
+            f'<svg class="plane" viewBox="0 0 {width:.5g} {height:.5g}" style="--mm:{width:.5g}" role="img" '
+            f'aria-label="{label}"><image width="{width:.5g}" height="{height:.5g}" preserveAspectRatio="none" '
+            f'href="{self._png(window)}"/>{self._contours(focus, blamed)}{self._marks(unit_mm, through)}</svg>'
         )
 
-    def _png(self) -> str:
-        low, high = _window(self.case.ct, self.window, self.plane(self.case.ct.hu))
-        grey = (self.plane(self.case.ct.hu).astype(np.float32) - low) * (255 / (high - low))
+    def _png(self, window: Window) -> str:
+        values = self.plane.of(self.case.ct.hu)[self.crop].astype(np.float32)
+        low, high = _range(self.case.ct, window, values)
+        grey = np.clip((values - low) * (255 / (high - low)), 0, 255).astype(np.uint8)
         stream = io.BytesIO()
-        Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8)).save(stream, "PNG", optimize=True)
+        Image.fromarray(grey).save(stream, "PNG", compress_level=6)
         return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
 
-    def _contours(self, focus: Sequence[tuple[int, int]]) -> str:
-        parts = []
+    def _contours(self, focus: Sequence[tuple[int, int]], blamed: set[int]) -> str:
+        """Faint ones below, then the structures in focus, those at fault on top."""
+        window, margins = self._with_margin()
+        drawn: list[tuple[int, str]] = []
         for number, segmentation in enumerate(self.case.segmentations):
-            planes = [self.plane(layer) for layer in segmentation.layers]
-            colour = colour_class(number)
-            faint = "".join(outline(plane) for plane in planes)
-            if faint:
-                parts.append(f'<path class="{colour} faint" d="{faint}"/>')
-            strong = "".join(
-                outline(planes[segmentation.segments[index].layer] == index + 1) for at, index in focus if at == number
+            faint, strong = [], []
+            for at, layer in enumerate(segmentation.layers):
+                values = {i + 1 for n, i in focus if n == number and segmentation.segments[i].layer == at}
+                weak_part, strong_part = outlines(self.plane.of(layer)[window], values)
+                faint.append(weak_part)
+                strong.append(strong_part)
+            rank, kind = (2, "strong blamed") if number in blamed else (1, "strong")
+            drawn.append((0, _path(number, "faint", "".join(faint))))
+            drawn.append((rank, _path(number, kind, "".join(strong))))
+        drawn.sort(key=lambda one: one[0])
+        down, across = self.plane.pixel_mm
+        moved = f"scale({across / 2:.6g} {down / 2:.6g}) translate({-2 * margins[1]} {-2 * margins[0]})"
+        return f'<g transform="{moved}">{"".join(path for _, path in drawn)}</g>'
+
+    def _with_margin(self) -> tuple[tuple[slice, slice], tuple[int, int]]:
+        """The crop with one pixel around it where there is one: contours run on, and do not close, at its border."""
+        margins = min(1, self.crop[0].start), min(1, self.crop[1].start)
+        wider = [slice(part.start - margin, part.stop + 1) for part, margin in zip(self.crop, margins, strict=True)]
+        return (wider[0], wider[1]), margins
+
+    def _marks(self, unit: float, through: str) -> str:
+        """Cross-hair, name of the plane, letters of the sides, scale bar."""
+        (height, width), (down, across) = self.size_mm, self.plane.pixel_mm
+        x = (self.plane.centre[1] - self.crop[1].start + 0.5) * across
+        y = (self.plane.centre[0] - self.crop[0].start + 0.5) * down
+        gap = 9 * unit
+        cross = "".join(
+            f"M{a:.4g} {b:.4g}L{c:.4g} {d:.4g}"
+            for a, b, c, d in (
+                (x, 0, x, y - gap),
+                (x, y + gap, x, height),
+                (0, y, x - gap, y),
+                (x + gap, y, width, y),
             )
-            if strong:
-                parts.append(f'<path class="{colour}" d="{strong}"/>')
-        return "".join(parts)
-
-    def _marks(self, width: float, height: float) -> str:
-        """Cross-hair, letters of the sides, scale bar."""
-        x, y = (self.cross[1] + 0.5) * self.pixel_mm[1], (self.cross[0] + 0.5) * self.pixel_mm[0]
-        gap, left, right, top, bottom = 8.0, *self.view.letters
-        cross = (
-            f"M{x:.4g} 0V{max(y - gap, 0):.4g}M{x:.4g} {min(y + gap, height):.4g}V{height:.4g}"
-            f"M0 {y:.4g}H{max(x - gap, 0):.4g}M{min(x + gap, width):.4g} {y:.4g}H{width:.4g}"
+            if c - a + d - b > 0
         )
-        letters = (
-            (3.0, height / 2, "start", left),
-            (width - 3, height / 2, "end", right),
-            (width / 2, 10.0, "middle", top),
-            (width / 2, height - 4, "middle", bottom),
+        left, right, top, bottom = self.plane.view.letters
+        bar = next((mm for mm in SCALE_BARS_MM if mm <= width / 3), SCALE_BARS_MM[-1])
+        texts = (
+            (3.5, height / unit / 2, "start", left),
+            (width / unit - 3.5, height / unit / 2, "end", right),
+            (width / unit / 2, 8.5, "middle", top),
+            (width / unit / 2, height / unit - 3.5, "middle", bottom),
+            (3.5, 8.5, "start", self.plane.view.name + through),
+            (4, height / unit - 6.5, "start", f"{bar} mm"),
         )
-        texts = "".join(
-            f'<text x="{u:.4g}" y="{v:.4g}" text-anchor="{a}">{letter}</text>' for u, v, a, letter in letters
+        return (
+            f'<path class="cross" d="{cross}"/><path class="bar" d="M{4 * unit:.4g} {height - 3.5 * unit:.5g}h{bar}"/>'
+            f'<g font-size="{7 * unit:.3g}">{"".join(_text(unit, *text) for text in texts)}</g>'
         )
-        bar = f"M4 {height - 4:.5g}h{min(SCALE_BAR_MM, width - 8):.4g}"
-        return f'<path class="cross" d="{cross}"/>{texts}<path class="bar" d="{bar}"><title>50 mm</title></path>'
 
 
-def _around(middle: int, size: int, half: float) -> slice:
-    """Pixels within `half` of one; at the border of the volume the crop moves inwards, so that it keeps its size."""
-    length = min(size, 2 * int(np.ceil(half)) + 1)
-    start = int(np.clip(middle - length // 2, 0, size - length))
-    return slice(start, start + length)
+def _text(unit: float, x: float, y: float, anchor: str, text: str) -> str:
+    kind = "letter" if len(text) == 1 else "note"
+    return f'<text class="{kind}" x="{x * unit:.4g}" y="{y * unit:.4g}" text-anchor="{anchor}">{text}</text>'
 
 
-def _window(ct: CtVolume, window: Window, plane: NDArray[Any]) -> Window:
-    """The window, or what shows the plane if its values are not HU."""
+def _path(number: int, kind: str, data: str) -> str:
+    if not data:
+        return ""
+    dashed = " dashed" if is_dashed(number) else ""
+    return f'<path class="m{number} {kind}{dashed}" stroke="{colour_of(number)}" d="{data}"/>'
+
+
+def _range(ct: CtVolume, window: Window, plane: NDArray[np.float32]) -> tuple[float, float]:
+    """HU of black and white; what shows the plane if its values are not HU."""
     if ct.facts.hu_defined:
-        return window
+        return window.range_hu
     low, high = (float(value) for value in np.percentile(plane, (1, 99)))
     return (low, high) if high > low else (low, low + 1)
 
 
-def outline(labels: NDArray[Any]) -> str:
-    """SVG path along the pixel edges between different values of (row, column) pixels; one unit is one pixel.
+def outlines(labels: NDArray[Any], strong: Collection[int] = ()) -> tuple[str, str]:
+    """SVG path data around the labels of (row, column) pixels: of all other labels, and of the `strong` ones.
 
-    Edges at the border of the array are drawn where a label meets it. Empty for a plane without labels.
+    One unit is half a pixel. Each vertex is the middle of a pixel edge (as in marching squares), so straight borders
+    lie on pixel edges and steps become slopes. Each label has closed loops of its own; pixels that meet at a
+    corner only are apart.
     """
-    if not labels.any():
-        return ""
+    found: tuple[list[str], list[str]] = [], []
+    for value, loop in _loops(labels):
+        (x, y), rest = loop[0], pairwise(loop)
+        steps = " ".join(f"{b[0] - a[0]} {b[1] - a[1]}" for a, b in rest)
+        found[value in strong].append(f"M{x} {y}l{steps}z")
+    return "".join(found[0]), "".join(found[1])
+
+
+def _loops(labels: NDArray[Any]) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+    """(label, corners as x, y in half pixels) of every closed border, without vertices on straight lines."""
+    values, following, middles = _edges(labels)
+    if not len(values):
+        return
+    steps = middles[following] - middles
+    is_corner = np.empty(len(values), bool)
+    is_corner[following] = (steps[following] != steps).any(axis=1)
+    successor, corner, points = following.tolist(), is_corner.tolist(), middles.tolist()
+    done = bytearray(len(successor))
+    for start, value in enumerate(values.tolist()):
+        loop, edge = [], start
+        while not done[edge]:
+            done[edge] = 1
+            if corner[edge]:
+                loop.append(points[edge])
+            edge = successor[edge]
+        if loop:
+            yield value, loop
+
+
+def _edges(labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp], NDArray[np.intp]]:
+    """Pixel edges between a label and something else, run so that the label is on the right hand.
+
+    Returns the label of each edge, the index of the edge that follows it, and its middle (x, y) in half pixels.
+    """
     padded = np.pad(labels, 1)
-    across = _runs(padded[1:, 1:-1] != padded[:-1, 1:-1])
-    down = _runs((padded[1:-1, 1:] != padded[1:-1, :-1]).T)
-    return "".join(f"M{start} {line}h{length}" for line, start, length in across) + "".join(
-        f"M{line} {start}v{length}" for line, start, length in down
+    flat, width = padded.ravel(), padded.shape[1]
+    forward = np.array((1, width, -1, -width))  # along the upper, right, lower and left edge of a pixel
+    inside = np.flatnonzero(flat)
+    pixels = [inside[flat[inside + forward[side - 1]] != flat[inside]] for side in range(4)]
+    pixel = np.concatenate(pixels)
+    side = np.repeat(np.arange(4), [len(part) for part in pixels])
+    value = flat[pixel]
+    ahead = pixel + forward[side]
+    outer = ahead + forward[side - 1]
+    turns, runs_on = flat[ahead] != value, flat[outer] != value
+    follower = np.where(
+        turns, 4 * pixel + (side + 1) % 4, np.where(runs_on, 4 * ahead + side, 4 * outer + (side - 1) % 4)
     )
-
-
-def _runs(edges: NDArray[np.bool_]) -> list[tuple[int, int, int]]:
-    """(line, start, length) of the runs of True along the lines of a plane."""
-    change = np.diff(np.pad(edges, ((0, 0), (1, 1))).astype(np.int8), axis=1)
-    lines, starts = np.nonzero(change == 1)
-    _, stops = np.nonzero(change == -1)
-    return [(int(line), int(start), int(stop - start)) for line, start, stop in zip(lines, starts, stops, strict=True)]
+    index_of = np.empty(4 * flat.size, np.intp)
+    index_of[4 * pixel + side] = np.arange(len(pixel))
+    row, column = np.divmod(pixel, width)
+    offset = np.array(((1, 0), (2, 1), (1, 2), (0, 1)))[side]
+    middles = np.stack((2 * (column - 1), 2 * (row - 1)), axis=1) + offset
+    return value, index_of[follower], middles

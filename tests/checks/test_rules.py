@@ -113,6 +113,8 @@ FIRES = [
         parts(Part("liver", LIVER, [INSIDE]), missing_references=("1.2.3.99",), referenced_instance_count=9),
     ),
     ("D1", "warning", parts(Part("liver", LIVER, [INSIDE]), references_ct_series=False)),
+    ("D1", "warning", parts(Part("liver", LIVER, [INSIDE]), has_referenced_series=False)),
+    ("D3", "error", parts(Part("liver", LIVER, [INSIDE]), mismatched_sources=4)),
     ("D2", "error", parts(Part("liver", LIVER, [INSIDE]), frame_of_reference_uid="1.2.8")),
     ("D2", "warning", parts(Part("liver", LIVER, [INSIDE]), frame_of_reference_uid="")),
     ("D3", "error", parts(Part("liver", LIVER, [INSIDE]), max_slice_offset_mm=0.2, frames_off_slice=3)),
