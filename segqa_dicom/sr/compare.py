@@ -192,7 +192,7 @@ def _summary(context: Context, pair: _Pair, names: tuple[str, str], *, left_out:
     )
     lines += [f"{title}: {listing(entries, most=_NAMES)}." for title, entries in lists if entries]
     if left_out:
-        lines.append(f"{counted(left_out, 'structure')} with the highest Dice are left out of the measurements.")
+        lines.append(f"Left out of the measurements: {counted(left_out, 'structure')} with the highest Dice.")
     return lines
 
 

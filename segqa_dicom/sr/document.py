@@ -26,7 +26,7 @@ from segqa_dicom.measures.results import MEASURING_VERSION
 from segqa_dicom.model import Code, PatientStudy, SegRecord
 from segqa_dicom.report.model import CaseReport
 from segqa_dicom.sr import codes, items
-from segqa_dicom.sr.words import LONG_STRING, ascii_text, clipped
+from segqa_dicom.sr.words import LONG_STRING, ascii_text, squeezed
 from segqa_dicom.uids import digest, stable_uid
 
 MAX_GROUPS = 1000
@@ -139,10 +139,6 @@ def assemble(context: Context, body: Body) -> Document:
         manufacturer_model_name=PRODUCT,
         software_versions=__version__,
         series_description=series_description(body),
-        content_date=date,
-        content_time=time,
-        series_date=date,
-        series_time=time,
         is_complete=True,
         coding_schemes=[
             CodingSchemeIdentificationItem(codes.SCHEME, name=codes.SCHEME_NAME, responsible_organization=MANUFACTURER)
@@ -153,7 +149,7 @@ def assemble(context: Context, body: Body) -> Document:
     )
     dataset = _with_content(header, _content(case, body))
     _put_patient_study(dataset, case.ct.patient_study)
-    _take_back_now(dataset, date, time)
+    _put_dates(dataset, date, time)
     return Document(body.kind, str(dataset.SOPInstanceUID), references, dataset)
 
 
@@ -173,12 +169,12 @@ def series_number(case: CaseReport, kind: Kind, record: SegRecord) -> int:
 
 
 def series_description(body: Body) -> str:
-    """``3 FAIL TotalSegmentator 2.1 SEGQA report``; if it is too long the middle is cut."""
+    """``3 FAIL TotalSegmentator 2.1 SEGQA report``; names that are too long lose their middle."""
     ending = f" SEGQA {_SERIES_NAME[body.kind]}"
     space = LONG_STRING - len(ending) - len(body.outcome) - 1
     between = " vs "
     each = (space - len(between) * (len(body.subjects) - 1)) // len(body.subjects)
-    subject = between.join(clipped(ascii_text(subject), each) for subject in body.subjects)
+    subject = between.join(squeezed(ascii_text(subject), each) for subject in body.subjects)
     return f"{body.outcome} {subject}{ending}"
 
 
@@ -334,8 +330,10 @@ def _put_patient_study(dataset: Dataset, study: PatientStudy) -> None:
             dataset.pop(tag, None)
 
 
-def _take_back_now(dataset: Dataset, date: str, time: str) -> None:
+def _put_dates(dataset: Dataset, date: str, time: str) -> None:
     """The same input gives the same bytes, so no attribute says when the program ran (highdicom writes now())."""
-    dataset.InstanceCreationDate, dataset.InstanceCreationTime = date, time
+    for what in ("InstanceCreation", "Series", "Content"):
+        setattr(dataset, f"{what}Date", date)
+        setattr(dataset, f"{what}Time", time)
     for equipment in dataset.get("ContributingEquipmentSequence", ()):
         equipment.ContributionDateTime = date + time

@@ -10,12 +10,14 @@ from segqa_dicom.checks.finding import Check, Finding, Outcome, Verdict
 from segqa_dicom.measures.results import Intensity
 from segqa_dicom.model import Code, SegRecord
 from segqa_dicom.report.model import SegmentationReport, SegmentReport
+from segqa_dicom.report.words import LOW_DICE, disagrees
 from segqa_dicom.sr import codes, items
 from segqa_dicom.sr.document import Body, Context, Document, Kind, assemble
 from segqa_dicom.sr.judgement import Judgement, judge, summary_lines
 from segqa_dicom.sr.structures import finding, finding_site, name_of, seg_name, tracking_identifier, tracking_uids
 from segqa_dicom.sr.words import counted, listing
 
+_MOST_NAMES = 20
 _VERDICT_ORDER = {Verdict.UNUSABLE: 0, Verdict.REVIEW: 1, Verdict.USABLE: 2}
 
 
@@ -166,17 +168,22 @@ def _evaluations(judgement: Judgement, titles: Mapping[str, str]) -> list[items.
 
 
 def _notes(context: Context, segmentation: SegmentationReport, left_out: int) -> list[str]:
-    """What a reader must know about the measurements below."""
+    """What a reader must know beside the complaints."""
+    segments = segmentation.segments
+    differing = sorted((s.mean_dice or 0.0, s.segment.number, name_of(s.segment)) for s in segments if disagrees(s))
+    empty = [name_of(s.segment) for s in segments if not s.measures.shape.voxel_count]
+    checks = [check for s in segments for check in s.checks]
+    not_run = sum(check.outcome is Outcome.NOT_RUN for check in checks)
     notes = []
-    empty = [name_of(s.segment) for s in segmentation.segments if not s.measures.shape.voxel_count]
+    if differing:
+        names = listing((f"{name} {dice:.2f}" for dice, _, name in differing), most=_MOST_NAMES)
+        notes.append(f"Mean Dice against the other segmentations below {LOW_DICE:g}: {names}.")
     if empty:
-        notes.append(f"Empty, without measurements: {listing(empty, most=20)}.")
+        notes.append(f"Empty, without measurements: {listing(empty, most=_MOST_NAMES)}.")
     if not context.case.hu_defined:
         notes.append("The values of the CT are not Hounsfield units; HU statistics are left out.")
     if left_out:
-        notes.append(f"{counted(left_out, 'structure')} with the lowest risk are left out of the measurements.")
-    not_run = sum(check.outcome is Outcome.NOT_RUN for s in segmentation.segments for check in s.checks)
-    total = sum(len(s.checks) for s in segmentation.segments)
+        notes.append(f"Left out of the measurements: {counted(left_out, 'structure')} with the lowest risk.")
     if not_run:
-        notes.append(f"{not_run} of {counted(total, 'check')} do not apply or could not be evaluated.")
+        notes.append(f"Not evaluated: {not_run} of {counted(len(checks), 'check')}.")
     return notes

@@ -52,6 +52,14 @@ def clipped(text: str, length: int = TEXT_LENGTH) -> str:
     return text if len(text) <= length else text[: length - 3].rstrip() + "..."
 
 
+def squeezed(text: str, length: int) -> str:
+    """`text` without its middle if it is longer than `length`: models are told apart by how their names end."""
+    if len(text) <= length:
+        return text
+    end = (length - 3) // 2
+    return text[: length - 3 - end] + "..." + text[len(text) - end :]
+
+
 def listing(words: Iterable[str], *, most: int) -> str:
     """``a, b, c and 4 more``."""
     everything = list(words)
