@@ -1,6 +1,6 @@
 """Numbers: arrays and `Geometry` in, frozen results out."""
 
-from segqa_dicom.measures._jit import is_compiled
+from segqa_dicom.jit import is_compiled
 from segqa_dicom.measures.compare import Comparand, StructurePair, compare_segmentations
 from segqa_dicom.measures.components import connected_components
 from segqa_dicom.measures.distances import SurfaceDistances, surface_distances

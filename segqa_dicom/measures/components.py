@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segqa_dicom.measures._jit import kernel
+from segqa_dicom.jit import kernel
 from segqa_dicom.measures.results import Components
 from segqa_dicom.measures.runs import Runs
 

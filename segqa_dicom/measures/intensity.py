@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segqa_dicom.measures._jit import kernel
+from segqa_dicom.jit import kernel
 from segqa_dicom.measures.results import Intensity
 from segqa_dicom.measures.runs import Runs, find_runs, indices_by_layer, table_size
 from segqa_dicom.model import CtVolume, Segmentation

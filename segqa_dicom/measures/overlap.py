@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segqa_dicom.measures._jit import kernel
+from segqa_dicom.jit import kernel
 from segqa_dicom.model import LabelArray
 
 DENSE_LIMIT = 16_000_000

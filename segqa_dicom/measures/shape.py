@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segqa_dicom.measures._jit import kernel
+from segqa_dicom.jit import kernel
 from segqa_dicom.measures.components import connected_components
 from segqa_dicom.measures.results import Box, Components, Shape
 from segqa_dicom.measures.runs import Runs, find_runs, indices_by_layer, table_size

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from segqa_dicom.measures._jit import kernel
+from segqa_dicom.jit import kernel
 from segqa_dicom.measures.runs import indices_by_layer, table_size
 from segqa_dicom.measures.surface_area import surface_area_table
 from segqa_dicom.model import LabelArray, Segmentation

@@ -1,6 +1,6 @@
-"""The one way in which this package compiles its kernels, and where the compiled code is kept.
+"""The one way in which segqa compiles its kernels, and where the compiled code is kept.
 
-numba keeps compiled kernels in the package's ``__pycache__``, else in the user's cache directory, and refuses to import
+numba keeps compiled kernels in the ``__pycache__`` beside their source, else in the user's cache directory, and refuses to import
 where it may write to neither (installed by root, run by a service account without a home). Only then a directory of
 this user below the temporary directory takes their place; `NUMBA_CACHE_DIR`, if set, is never touched.
 """
@@ -64,6 +64,7 @@ def _ensure_cache_directory(package: Path) -> None:
     os.environ["NUMBA_CACHE_DIR"] = str(_private_temporary_directory())
 
 
+# Where this file may be compiled to, the rooms beside it may be, too.
 _ensure_cache_directory(Path(__file__).parent)
 
 import numba  # noqa: E402  (numba reads NUMBA_CACHE_DIR when it is imported)
@@ -81,8 +82,8 @@ def kernel(function: _Function) -> _Function:
 
 
 def is_compiled() -> bool:
-    """Whether kernels of this package were compiled before; else the first measurement takes a while longer."""
-    places = [Path(__file__).parent / "__pycache__", _user_cache_directory()]
+    """Whether the kernels were compiled before; else the first measurement takes a while longer."""
+    places = [Path(__file__).parent / "measures" / "__pycache__", _user_cache_directory()]
     if os.environ.get("NUMBA_CACHE_DIR"):
         places = [Path(os.environ["NUMBA_CACHE_DIR"])]
     return any(next(place.rglob("surface*.nbi"), None) is not None for place in places if place.is_dir())
