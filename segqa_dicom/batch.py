@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -25,12 +25,13 @@ from segqa_dicom.errors import ConfigurationError, SegQaError
 from segqa_dicom.progress import Progress, silent
 from segqa_dicom.reading.grouping import CaseFiles, group
 from segqa_dicom.reading.scan import Kind, NotReviewed, scan
+from segqa_dicom.timing import StepCost, Stopwatch
 
 if TYPE_CHECKING:
     from segqa_dicom.model import Case
     from segqa_dicom.report.model import CaseReport
 
-COMPILING = "compiling the measuring kernels (once on this machine, about 20 seconds)"
+COMPILING = "compiling the kernels (once on this machine, about 20 seconds)"
 """Step of progress that is worth a line even where no progress is shown."""
 
 
@@ -41,6 +42,8 @@ class Options:
     compare : "auto" | "pairs" | "none", which compare documents are written (numbers are always all there)
     reference : SOP Instance UID of the SEG that the others are compared with in documents; None = the best agreeing one
     with_html : whether pictures and the HTML fragment of each case are made
+    with_documents : whether SR documents are written; without, nothing is written to `out`
+    with_profile : whether each case says what its steps cost
     jobs : how many cases are reviewed at a time; each needs 0.5 to 1.2 GB
     """
 
@@ -50,6 +53,8 @@ class Options:
     compare: Literal["auto", "pairs", "none"] = "auto"
     reference: str | None = None
     with_html: bool = False
+    with_documents: bool = True
+    with_profile: bool = False
     jobs: int = 1
 
 
@@ -59,22 +64,28 @@ class ReviewedCase:
 
     json : its entry of ``cases``; None if nothing of it could be reviewed
     table : what the terminal shows (a rich renderable)
+    costs : of the steps, if they were asked for
     """
 
     files: CaseFiles
     json: dict[str, Any] | None = None
     html: str = ""
     table: Any = None
+    costs: tuple[StepCost, ...] = ()
     not_reviewed: tuple[NotReviewed, ...] = ()
 
 
 @dataclass(slots=True)
 class Batch:
-    """Everything found under the paths, and what became of it."""
+    """Everything found under the paths, and what became of it.
+
+    costs : of what was done before the first case
+    """
 
     cases: list[ReviewedCase] = field(default_factory=list)
     not_reviewed: list[NotReviewed] = field(default_factory=list)
     segmentations_seen: int = 0
+    costs: tuple[StepCost, ...] = ()
 
     @property
     def segmentations_left_out(self) -> list[NotReviewed]:
@@ -108,17 +119,27 @@ def run(
     segmentation is not there.
     """
     limits = options.settings.limits()
-    headers, left_out = scan(paths, limits, progress)
-    options = _with_reference(options, {header.sop_instance_uid: header.path for header in headers})
-    cases, ungrouped = group(headers, limits)
-    _make_folder(options.out)
-    batch = Batch(not_reviewed=[*left_out, *ungrouped])
-    batch.segmentations_seen = sum(header.kind is Kind.SEG for header in headers)
-    for done in _reviewed(cases, options, progress):
-        batch.cases.append(done)
-        batch.not_reviewed.extend(done.not_reviewed)
-        if shown is not None:
-            shown(done)
+    stopwatch = Stopwatch(progress)
+    with _listening(progress) as queue, _pool(options.jobs, queue) as pool:
+        # Importing what a review needs takes longer than the scan: a process does that meanwhile.
+        prepared = pool.submit(_prepare)
+        headers, left_out = scan(paths, limits, stopwatch)
+        options = _with_reference(options, {header.sop_instance_uid: header.path for header in headers})
+        cases, ungrouped = group(headers, limits)
+        if options.with_documents:
+            _make_folder(options.out)
+        batch = Batch(not_reviewed=[*left_out, *ungrouped])
+        batch.segmentations_seen = sum(header.kind is Kind.SEG for header in headers)
+        stopwatch("starting processes", 0, 1)
+        if len(cases) == 1:
+            wait([prepared])  # else the pool would start a second process for the one case
+        stopwatch.stop()
+        batch.costs = tuple(stopwatch.costs)
+        for done in _reviewed(cases, options, pool, queue):
+            batch.cases.append(done)
+            batch.not_reviewed.extend(done.not_reviewed)
+            if shown is not None:
+                shown(done)
     order = {files.name: at for at, files in enumerate(cases)}
     batch.cases.sort(key=lambda case: order[case.files.name])
     batch.not_reviewed.sort(key=lambda one: (str(one.path), one.sop_instance_uid or "", one.reason))
@@ -145,43 +166,46 @@ def _make_folder(folder: Path) -> None:
         raise ConfigurationError(f"cannot write to {folder}: no permission")
 
 
-def _reviewed(cases: Sequence[CaseFiles], options: Options, progress: Progress) -> Iterator[ReviewedCase]:
+def _reviewed(
+    cases: Sequence[CaseFiles], options: Options, pool: ProcessPoolExecutor, queue: Any
+) -> Iterator[ReviewedCase]:
     """Every case once; a case whose process died is tried alone, and given up if it dies again."""
-    if not cases:
-        return
-    context = multiprocessing.get_context("spawn")
-    with _listening(context, progress) as queue:
-        crashed: list[CaseFiles] = []
-        yield from _in_pool(cases, options, queue, min(options.jobs, len(cases)), crashed)
-        for files in crashed:
-            again: list[CaseFiles] = []
-            yield from _in_pool([files], options, queue, 1, again)
-            if again:
-                yield _given_up(files, "the process that read it was ended (damaged image data or lack of memory)")
+    crashed: list[CaseFiles] = []
+    yield from _in_pool(cases, options, pool, crashed)
+    for files in crashed:
+        again: list[CaseFiles] = []
+        with _pool(1, queue) as fresh:
+            yield from _in_pool([files], options, fresh, again)
+        if again:
+            yield _given_up(files, "the process that read it was ended (damaged image data or lack of memory)")
 
 
 def _in_pool(
-    cases: Sequence[CaseFiles], options: Options, queue: Any, workers: int, crashed: list[CaseFiles]
+    cases: Sequence[CaseFiles], options: Options, pool: ProcessPoolExecutor, crashed: list[CaseFiles]
 ) -> Iterator[ReviewedCase]:
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(queue,)) as pool:
-        futures: dict[Future[ReviewedCase], CaseFiles] = {}
+    futures: dict[Future[ReviewedCase], CaseFiles] = {}
+    try:
+        for files in cases:
+            futures[pool.submit(_review_files, files, options)] = files
+    except BrokenProcessPool:
+        crashed.extend(files for files in cases if files not in futures.values())
+    for future in as_completed(futures):
         try:
-            for files in cases:
-                futures[pool.submit(_review_files, files, options)] = files
+            yield future.result()
         except BrokenProcessPool:
-            crashed.extend(files for files in cases if files not in futures.values())
-        for future in as_completed(futures):
-            try:
-                yield future.result()
-            except BrokenProcessPool:
-                crashed.append(futures[future])
+            crashed.append(futures[future])
+
+
+def _pool(workers: int, queue: Any) -> ProcessPoolExecutor:
+    """Processes that start when there is work for them; each reports progress on `queue`."""
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(queue,))
 
 
 @contextmanager
-def _listening(context: Any, progress: Progress) -> Iterator[Any]:
+def _listening(progress: Progress) -> Iterator[Any]:
     """A queue on which children report progress, read by a thread until the context ends."""
-    queue = context.SimpleQueue()
+    queue = multiprocessing.get_context("spawn").SimpleQueue()
 
     def listen() -> None:
         while (message := queue.get()) is not None:
@@ -202,6 +226,15 @@ _queue: Any = None
 def _start(queue: Any) -> None:
     global _queue
     _queue = queue
+
+
+def _prepare() -> None:
+    """Import all that reviewing a case needs."""
+    import segqa_dicom.pipeline
+    import segqa_dicom.reading.case
+    import segqa_dicom.report.json
+    import segqa_dicom.report.text
+    import segqa_dicom.sr  # noqa: F401
 
 
 def _report_progress(step: str, done: int, total: int) -> None:
@@ -235,20 +268,26 @@ def _review_files(files: CaseFiles, options: Options) -> ReviewedCase:
 
 def _review_one(files: CaseFiles, options: Options) -> ReviewedCase:
     # Imported here: the parent only scans and shows, and must start fast.
-    from segqa_dicom.measures import is_compiled
+    from segqa_dicom.jit import is_compiled
     from segqa_dicom.reading.case import read_case
     from segqa_dicom.report.json import case_json
     from segqa_dicom.report.text import case_table
 
     started = time.perf_counter()
-    case, left_out = read_case(files, options.settings.limits(), _report_progress)
-    if case is None:
-        return ReviewedCase(files, not_reviewed=tuple(left_out))
+    stopwatch = Stopwatch(_report_progress)
     if not is_compiled():
         _report_progress(COMPILING, 0, 1)
-    case, report, more = _reviewed_case(case, options)
-    documents = _write_documents(report, options)
-    html = _html(report, case, options) if options.with_html else ""
+    case, left_out = read_case(files, options.settings.limits(), stopwatch)
+    if case is None:
+        return ReviewedCase(files, not_reviewed=tuple(left_out))
+    case, report, more = _reviewed_case(case, options, stopwatch)
+    documents = _write_documents(report, options, stopwatch) if options.with_documents else []
+    html = _html(report, case, options, stopwatch) if options.with_html else ""
+    stopwatch("making tables", 0, 1)
+    json, table = case_json(report, documents), case_table(report)
+    stopwatch.stop()
+    if options.with_profile:
+        json["profile"] = [cost.as_json() for cost in stopwatch.costs]
     log.event(
         "case",
         case=log.hashed(files.name),
@@ -257,15 +296,18 @@ def _review_one(files: CaseFiles, options: Options) -> ReviewedCase:
         documents=len(documents),
         seconds=round(time.perf_counter() - started, 2),
     )
-    return ReviewedCase(files, case_json(report, documents), html, case_table(report), (*left_out, *more))
+    costs = tuple(stopwatch.costs) if options.with_profile else ()
+    return ReviewedCase(files, json, html, table, costs, (*left_out, *more))
 
 
-def _reviewed_case(case: Case, options: Options) -> tuple[Case, CaseReport, list[NotReviewed]]:
+def _reviewed_case(
+    case: Case, options: Options, progress: Progress = silent
+) -> tuple[Case, CaseReport, list[NotReviewed]]:
     """The report; if it cannot be made with all segmentations, then with those that can be reviewed at all."""
     from segqa_dicom.pipeline import review
 
     try:
-        return case, review(case, options.ruleset, _report_progress), []
+        return case, review(case, options.ruleset, progress), []
     except Exception:
         if len(case.segmentations) == 1:
             raise
@@ -281,24 +323,24 @@ def _reviewed_case(case: Case, options: Options) -> tuple[Case, CaseReport, list
         else:
             good.append(segmentation)
     case = replace(case, segmentations=tuple(good))
-    return case, review(case, options.ruleset, _report_progress), left_out
+    return case, review(case, options.ruleset, progress), left_out
 
 
-def _html(report: CaseReport, case: Case, options: Options) -> str:
+def _html(report: CaseReport, case: Case, options: Options, progress: Progress) -> str:
     from segqa_dicom.checks import rule_titles
     from segqa_dicom.report.html import render_case
 
-    _report_progress("drawing pictures", 0, 1)
+    progress("drawing pictures", 0, 1)
     return render_case(report, case, rule_titles=rule_titles(), max_pictures=options.settings.max_pictures)
 
 
-def _write_documents(report: CaseReport, options: Options) -> list[dict[str, Any]]:
+def _write_documents(report: CaseReport, options: Options, progress: Progress) -> list[dict[str, Any]]:
     from segqa_dicom import sr
     from segqa_dicom.checks import rule_titles
     from segqa_dicom.report.json import document_entry
     from segqa_dicom.sr.codes import TITLES
 
-    _report_progress("writing documents", 0, 1)
+    progress("writing documents", 0, 1)
     documents = sr.build_documents(
         report,
         rule_titles=rule_titles(),
@@ -311,5 +353,5 @@ def _write_documents(report: CaseReport, options: Options) -> list[dict[str, Any
         name = sr.file_name(document)
         sr.write(document, options.out / name)
         entries.append(document_entry(document.kind, name, document.sop_instance_uid, document.references))
-        _report_progress("writing documents", done, len(documents))
+        progress("writing documents", done, len(documents))
     return entries

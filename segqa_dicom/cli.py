@@ -11,7 +11,7 @@ import os
 import sys
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,10 +24,12 @@ from segqa_dicom.progress import Progress, silent
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from segqa_dicom.batch import Batch, ReviewedCase
     from segqa_dicom.checks.ruleset import RuleSet
     from segqa_dicom.config import Settings
+    from segqa_dicom.timing import StepCost
 
 DONE, SOME_NOT_REVIEWED, WRONG_USE = 0, 1, 2
 
@@ -97,6 +99,16 @@ def cli() -> None:
     "reference (auto), all pairs, or none. JSON always has all pairs.",
 )
 @click.option("--reference", metavar="SEG", help="SEG that the others are compared with: SOP Instance UID or file.")
+@click.option(
+    "--no-documents",
+    is_flag=True,
+    help="Write no SR documents: numbers only, for a look before, or for a data set that is not to be changed.",
+)
+@click.option(
+    "--profile",
+    is_flag=True,
+    help="Say what each step of each case cost: wall and CPU seconds, peak memory. Also in the JSON, as `profile`.",
+)
 @click.option("--quiet", is_flag=True, help="No progress and no table.")
 @click.option("--verbose", is_flag=True, help="One log line per case on standard error.")
 def review(
@@ -108,6 +120,8 @@ def review(
     ruleset_file: Path | None,
     compare: Literal["auto", "pairs", "none"],
     reference: str | None,
+    no_documents: bool,  # noqa: FBT001
+    profile: bool,  # noqa: FBT001
     quiet: bool,  # noqa: FBT001 - click passes options by name
     verbose: bool,  # noqa: FBT001
 ) -> None:
@@ -133,6 +147,8 @@ def review(
         compare=compare,
         reference=reference,
         with_html=html_file is not None,
+        with_documents=not no_documents,
+        with_profile=profile,
         jobs=jobs or min(os.cpu_count() or 1, 4),
     )
 
@@ -140,6 +156,8 @@ def review(
         if not quiet and case.table is not None:
             console.print(case.table)
             console.print()
+        if case.costs:
+            console.print(_cost_table(case.files.name, case.costs))
 
     with _progress(quiet=quiet) as progress:
         batch = run(paths, options, progress=progress, shown=shown)
@@ -147,6 +165,8 @@ def review(
     if not quiet:
         _say_what_was_left_out(batch, console)
         _say_where(batch, out, html_file, console)
+    if profile:
+        console.print(_cost_table("before the first case", batch.costs))
     sys.exit(_exit_code(batch))
 
 
@@ -177,6 +197,8 @@ def demo(context: click.Context, out: Path) -> None:
         json_file=str(out / "review.json"),
         html_file=out / "review.html",
         compare="auto",
+        no_documents=False,
+        profile=False,
         quiet=False,
         verbose=False,
     )
@@ -221,6 +243,23 @@ def rules(as_json: bool, ruleset_file: Path | None) -> None:  # noqa: FBT001
         provisional = " (provisional)" if row["provisional"] else ""
         table.add_row(row["rule"], row["title"], row["severity"], parameters + provisional, row["source"])
     _console(stderr=False).print(table)
+
+
+def _cost_table(title: str, costs: Sequence[StepCost]) -> Table:
+    """Where the time went, step by step, and in all."""
+    from rich.table import Table
+
+    table = Table("step", title=title, title_justify="left")
+    for heading in ("wall s", "CPU s", "share of CPU", "peak RSS MB"):
+        table.add_column(heading, justify="right")
+    cpu_s = sum(cost.cpu_s for cost in costs)
+    for cost in costs:
+        share = f"{100 * cost.cpu_s / cpu_s:.0f} %" if cpu_s else ""
+        table.add_row(cost.step, f"{cost.wall_s:.3f}", f"{cost.cpu_s:.3f}", share, f"{cost.peak_rss_mb:.0f}")
+    table.add_section()
+    peak = max((cost.peak_rss_mb for cost in costs), default=0.0)
+    table.add_row("all", f"{sum(cost.wall_s for cost in costs):.3f}", f"{cpu_s:.3f}", "", f"{peak:.0f}")
+    return table
 
 
 def _console(*, stderr: bool) -> Console:

@@ -41,6 +41,7 @@ def review(case: Case, ruleset: RuleSet, progress: Progress = silent) -> CaseRep
     """Measure, compare and check everything in a case."""
     measured = _with_midlines(_measured(case, progress))
     subject = MeasuredCase(case.ct, measured, _comparisons(measured, case.ct, ruleset, progress))
+    progress("checking rules", 0, 1)
     checked = check_case(subject, ruleset)
     return CaseReport(
         ct=case.ct.record,
@@ -55,6 +56,7 @@ def review(case: Case, ruleset: RuleSet, progress: Progress = silent) -> CaseRep
 
 
 def _measured(case: Case, progress: Progress) -> tuple[MeasuredSegmentation, ...]:
+    progress("finding the body", 0, 1)
     outside = outside_body(case.segmentations, case.ct)
     measured = []
     for at, segmentation in enumerate(case.segmentations):
@@ -119,6 +121,7 @@ def _comparisons(
     if len(measured) < 2:
         return ()
     ordered = sorted(measured, key=lambda part: part.segmentation.record.sop_instance_uid)
+    progress("extracting surfaces", 0, len(ordered))
     comparands = [
         Comparand(
             part.segmentation, tuple(one.measures.shape for one in part.segments), extract_surfaces(part.segmentation)

@@ -16,6 +16,7 @@ from segqa_dicom import batch
 from segqa_dicom.checks.ruleset import default_ruleset
 from segqa_dicom.config import Settings
 from segqa_dicom.phantoms import demo_study
+from segqa_dicom.progress import silent
 from segqa_dicom.reading.grouping import group
 from segqa_dicom.reading.scan import scan
 from tests.command import Ran, segqa
@@ -153,6 +154,27 @@ def test_documents_can_be_chosen(study: Path, tmp_path: Path) -> None:
     ran = segqa("review", study, "--out", tmp_path, "--json", "--compare", "none", "--quiet")
     assert {entry["kind"] for entry in ran.json["cases"][0]["documents"]} == {"report", "keyimg"}
     assert ran.json["cases"][0]["comparisons"]
+
+
+def test_without_documents_the_numbers_are_the_same_and_nothing_is_written(
+    study: Path, result: dict[str, Any], tmp_path: Path
+) -> None:
+    ran = segqa("review", study, "--out", tmp_path / "none", "--json", "--no-documents", "--quiet")
+    assert ran.code == 0
+    assert not (tmp_path / "none").exists()
+    assert [{**case, "documents": []} for case in result["cases"]] == ran.json["cases"]
+
+
+def test_a_profile_says_what_each_step_cost(study: Path, tmp_path: Path) -> None:
+    ran = segqa("review", study, "--out", tmp_path, "--json", "--profile")
+    steps = {cost["step"]: cost for cost in ran.json["cases"][0]["profile"]}
+    assert {"reading CT", "reading SEG", "measuring segments", "comparing segmentations", "checking rules"} <= set(
+        steps
+    )
+    assert "writing documents" in steps
+    assert all(cost["cpu_s"] >= 0 and cost["wall_s"] >= 0 and cost["peak_rss_mb"] > 10 for cost in steps.values())
+    assert all(step in ran.err for step in steps)
+    assert "looking for DICOM objects" in ran.err
 
 
 def test_the_reference_can_be_chosen_by_file(study: Path, tmp_path: Path) -> None:
@@ -299,7 +321,8 @@ def test_a_crash_costs_its_case_and_no_other(study: Path, tmp_path: Path) -> Non
     part = good.segmentations[0]
     bad = replace(good, segmentations=(replace(part, header=replace(part.header, path=Deadly("crash.dcm"))),))
     options = batch.Options(tmp_path, default_ruleset(), Settings(), jobs=2)
-    done = list(batch._reviewed([bad, good], options, lambda *_: None))
+    with batch._listening(silent) as queue, batch._pool(options.jobs, queue) as pool:
+        done = list(batch._reviewed([bad, good], options, pool, queue))
     assert sorted(bool(one.json) for one in done) == [False, True]
     (entry,) = next(one for one in done if not one.json).not_reviewed
     assert entry.is_segmentation

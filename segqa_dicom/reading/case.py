@@ -15,6 +15,7 @@ from segqa_dicom.reading.seg import read_seg
 def read_case(files: CaseFiles, limits: Limits, progress: Progress = silent) -> tuple[Case | None, list[NotReviewed]]:
     """The case, and the objects that had to be left out of it; None if nothing is left to review."""
     referenced = {uid for part in files.segmentations for uid in part.header.referenced_instances}
+    progress("reading CT", 0, len(files.ct_paths))
     try:
         ct = read_ct(files.ct_paths, limits, preferred=referenced, progress=progress)
     except InputError as error:
@@ -28,6 +29,7 @@ def read_case(files: CaseFiles, limits: Limits, progress: Progress = silent) -> 
     found: list[Segmentation] = []
     for part in files.segmentations:
         header = part.header
+        progress("reading SEG", 0, 1)
         try:
             segmentation = read_seg(
                 header.path, ct, limits, references_ct_series=part.references_ct_series, progress=progress
