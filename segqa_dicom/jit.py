@@ -82,8 +82,13 @@ def kernel(function: _Function) -> _Function:
 
 
 def is_compiled() -> bool:
-    """Whether the kernels were compiled before; else the first measurement takes a while longer."""
-    places = [Path(__file__).parent / "measures" / "__pycache__", _user_cache_directory()]
+    """Whether the kernels were compiled since their source was installed; else the first review takes a while longer.
+
+    The largest of them stands for all.
+    """
+    source = Path(__file__).parent / "measures" / "surface.py"
+    places = [source.parent / "__pycache__", _user_cache_directory()]
     if os.environ.get("NUMBA_CACHE_DIR"):
         places = [Path(os.environ["NUMBA_CACHE_DIR"])]
-    return any(next(place.rglob("surface*.nbi"), None) is not None for place in places if place.is_dir())
+    found = (path for place in places if place.is_dir() for path in place.rglob("surface*.nbi"))
+    return any(path.stat().st_mtime >= source.stat().st_mtime for path in found)
