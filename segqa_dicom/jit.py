@@ -1,8 +1,8 @@
 """The one way in which segqa compiles its kernels, and where the compiled code is kept.
 
-numba keeps compiled kernels in the ``__pycache__`` beside their source, else in the user's cache directory, and refuses to import
-where it may write to neither (installed by root, run by a service account without a home). Only then a directory of
-this user below the temporary directory takes their place; `NUMBA_CACHE_DIR`, if set, is never touched.
+numba keeps compiled kernels in the ``__pycache__`` beside their source, else in the user's cache directory, and
+refuses to import where it may write to neither (installed by root, run by a service account without a home). Only then
+a directory of this user below the temporary directory takes their place; `NUMBA_CACHE_DIR`, if set, is never touched.
 """
 
 from __future__ import annotations
