@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,10 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from segqa_dicom.errors import Inconsistent, InputError, LimitExceeded, UnreadableObject
-from segqa_dicom.model import CtFacts, CtRecord, CtVolume, Geometry, PatientStudy, SliceRef
+from segqa_dicom.model import CtFacts, CtRecord, CtVolume, Geometry, PatientStudy
 from segqa_dicom.progress import Progress, silent
 from segqa_dicom.reading.dataset import (
     OpenedObject,
-    first_item,
-    items,
     numbers,
     open_object,
     text,
@@ -28,27 +25,17 @@ from segqa_dicom.reading.dataset import (
     whole_number_or,
 )
 from segqa_dicom.reading.encodings import frame_decoder, lossy_method
+from segqa_dicom.reading.headers import PlainObject, open_header
 from segqa_dicom.reading.limits import Limits
+from segqa_dicom.reading.native import read_native
+from segqa_dicom.reading.slices import Rescale, Slice, direction_cosines, slices_of
+from segqa_dicom.reading.stacks import one_acquisition, one_per_position, one_volume
 from segqa_dicom.uids import normalised_uid
 
-ORIENTATION_TOLERANCE = 1e-3
-"""Direction cosines of slices of one volume differ by no more than this."""
-SPACING_RELATIVE_TOLERANCE = 1e-3
-"""Pixel spacings of slices of one volume differ by no more than this share."""
-UNIT_TOLERANCE = 1e-2
-"""Direction cosines whose length or angle is off by more than this are not direction cosines."""
-SAME_POSITION_SHARE = 0.05
-"""Slices closer together than this share of the median slice distance lie at one position."""
+__all__ = ["direction_cosines", "read_ct", "read_ct_geometry"]
+
 TILT_TOLERANCE_DEGREES = 0.1
 """A stack that leans less than this is straight: written positions have that much noise."""
-POSITION_NOISE_SHARE = 0.05
-"""Slices closer together than this share of a pixel are told apart by the noise of their written positions only."""
-LARGEST_POSITION_MM = 1e5
-PIXEL_SPACING_RANGE_MM = (1e-4, 1e3)
-"""Beyond these no scanner works; computing with them overflows."""
-LARGEST_RESCALE = 1e6
-"""Rescale Slope or Intercept above this is a mistake, and would not survive in float32."""
-
 PATIENT_STUDY_KEYWORDS = [
     "PatientName",
     "PatientID",
@@ -72,40 +59,6 @@ PATIENT_STUDY_KEYWORDS = [
     "PatientWeight",
 ]
 """Patient, General Study and Patient Study attributes that documents repeat."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Rescale:
-    slope: float
-    intercept: float
-    note: str  # why the values are not HU; empty if they are
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class _Slice:
-    """One slice before its pixels are read."""
-
-    file: int
-    frame: int  # from 0
-    ref: SliceRef
-    origin: NDArray[np.float64]
-    row_cosine: NDArray[np.float64]  # direction in which the row index ascends
-    column_cosine: NDArray[np.float64]
-    spacing: tuple[float, float]
-    matrix: tuple[int, int]
-    thickness: float
-    rescale: _Rescale
-    acquisition: int
-    order: tuple[int, int, str]  # acquisition, instance, UID: which of two slices at one position counts
-
-    def fits(self, other: _Slice) -> bool:
-        """Whether both can be slices of one volume."""
-        return (
-            self.matrix == other.matrix
-            and np.allclose(self.spacing, other.spacing, rtol=SPACING_RELATIVE_TOLERANCE, atol=0)
-            and np.allclose(self.row_cosine, other.row_cosine, rtol=0, atol=ORIENTATION_TOLERANCE)
-            and np.allclose(self.column_cosine, other.column_cosine, rtol=0, atol=ORIENTATION_TOLERANCE)
-        )
 
 
 def read_ct(
@@ -140,7 +93,7 @@ def read_ct_geometry(paths: Sequence[Path], limits: Limits) -> Geometry:
         return _geometry(_stack(paths, limits, ())[1])
 
 
-def _stack(paths: Sequence[Path], limits: Limits, preferred: Collection[str]) -> tuple[_Files, list[_Slice], int]:
+def _stack(paths: Sequence[Path], limits: Limits, preferred: Collection[str]) -> tuple[_Files, list[Slice], int]:
     """The files, the slices of the volume in ascending position, and how many more lie at the same positions."""
     found = _Files(limits)
     for path in sorted(paths):
@@ -148,9 +101,9 @@ def _stack(paths: Sequence[Path], limits: Limits, preferred: Collection[str]) ->
     if not found.slices:
         reasons = sorted({reason for _, reason in found.unreadable} | set(found.excluded))
         raise UnreadableObject(f"no usable CT image in the series: {'; '.join(reasons) or 'no images'}")
-    stack = _one_volume(found.slices, preferred, found.excluded)
-    stack, duplicates = _one_per_position(stack, preferred)
-    stack = _one_acquisition(stack, preferred, found.excluded)
+    stack = one_volume(found.slices, preferred, found.excluded)
+    stack, duplicates = one_per_position(stack, preferred)
+    stack = one_acquisition(stack, preferred, found.excluded)
     return found, stack, duplicates
 
 
@@ -160,7 +113,7 @@ class _Files:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.objects: list[OpenedObject] = []
-        self.slices: list[_Slice] = []
+        self.slices: list[Slice] = []
         self.excluded: Counter[str] = Counter()
         self.unreadable: list[tuple[str, str]] = []
         self.instances: dict[str, str] = {}
@@ -171,7 +124,7 @@ class _Files:
     def add(self, path: Path) -> None:
         uid = path.name
         try:
-            opened = open_object(path, self.limits)
+            opened = open_header(path, self.limits)
             with translated("CT image"):
                 uid = normalised_uid(opened.dataset.get("SOPInstanceUID"), what="SOP Instance UID")
                 if uid in self._first:
@@ -191,7 +144,7 @@ class _Files:
         if "LOCALIZER" in text(dataset, "ImageType").upper():
             self.excluded["localizer"] += 1
             return
-        new = _slices_of(opened, uid, len(self.objects), self.limits)
+        new = slices_of(opened, uid, len(self.objects), self.limits)
         self.objects.append(opened)
         self.slices.extend(new)
         if (method := lossy_method(dataset, opened.transfer_syntax)) != "":
@@ -205,190 +158,7 @@ def _same_content(one: Path, other: Path) -> bool:
         return hashlib.file_digest(a, "sha256").digest() == hashlib.file_digest(b, "sha256").digest()
 
 
-def _slices_of(opened: OpenedObject, uid: str, file: int, limits: Limits) -> list[_Slice]:
-    """The slices of one object; functional groups override the top level (PS3.3, section C.7.6.16)."""
-    dataset = opened.dataset
-    matrix = (whole_number(dataset, "Rows", low=1, high=65535), whole_number(dataset, "Columns", low=1, high=65535))
-    if "PerFrameFunctionalGroupsSequence" not in dataset:
-        if whole_number_or(dataset, "NumberOfFrames", 1) != 1:
-            raise Inconsistent("it has several frames but no functional groups that say where they lie")
-        return [_slice(dataset, (dataset,), uid, file, None, matrix)]
-    frames = items(dataset, "PerFrameFunctionalGroupsSequence")
-    if len(frames) > limits.max_frames:
-        raise LimitExceeded(f"it has {len(frames)} frames, more than {limits.max_frames}")
-    stated = whole_number_or(dataset, "NumberOfFrames", 0)
-    if len(frames) != stated:
-        raise Inconsistent(f"it says {stated} frames but describes {len(frames)}")
-    shared = first_item(dataset, "SharedFunctionalGroupsSequence")
-    return [_slice(dataset, (frame, shared, dataset), uid, file, index, matrix) for index, frame in enumerate(frames)]
-
-
-def _group(groups: Sequence[Dataset | None], sequence: str, keyword: str) -> Dataset:
-    """The first of `groups` that has `keyword`: in `sequence` (a functional group), or at its top level."""
-    for group in groups:
-        inner = first_item(group, sequence)
-        if inner is not None and keyword in inner:
-            return inner
-        if group is not None and keyword in group:
-            return group
-    raise Inconsistent(f"{keyword} is missing")
-
-
-def _slice(
-    dataset: Dataset,
-    groups: Sequence[Dataset | None],
-    uid: str,
-    file: int,
-    frame: int | None,
-    matrix: tuple[int, int],
-) -> _Slice:
-    column_cosine, row_cosine = direction_cosines(
-        numbers(_group(groups, "PlaneOrientationSequence", "ImageOrientationPatient"), "ImageOrientationPatient", 6)
-    )
-    measures = _group(groups, "PixelMeasuresSequence", "PixelSpacing")
-    spacing = numbers(measures, "PixelSpacing", 2)
-    low, high = PIXEL_SPACING_RANGE_MM
-    if not low <= min(spacing) <= max(spacing) <= high:
-        raise Inconsistent(f"PixelSpacing is not between {low:g} and {high:g} mm")
-    position = numbers(_group(groups, "PlanePositionSequence", "ImagePositionPatient"), "ImagePositionPatient", 3)
-    ref = SliceRef(text(dataset, "SOPClassUID"), uid, None if frame is None else frame + 1)
-    if max(map(abs, position)) > LARGEST_POSITION_MM:
-        raise Inconsistent("ImagePositionPatient is implausibly far away")
-    acquisition = whole_number_or(dataset, "AcquisitionNumber", 0)
-    return _Slice(
-        file=file,
-        frame=frame or 0,
-        ref=ref,
-        origin=np.array(position),
-        row_cosine=row_cosine,
-        column_cosine=column_cosine,
-        spacing=(spacing[0], spacing[1]),
-        matrix=matrix,
-        thickness=_positive(measures, "SliceThickness"),
-        rescale=_rescale(groups),
-        acquisition=acquisition,
-        order=(acquisition, whole_number_or(dataset, "InstanceNumber", 0), uid),
-    )
-
-
-def direction_cosines(values: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Unit vectors along which the column index, and the row index, ascend (PS3.3, section C.7.6.2.1.1).
-
-    Raises `Inconsistent` unless the six values are, within rounding, two perpendicular unit vectors.
-    """
-    column, row = np.array(values[:3], dtype=np.float64), np.array(values[3:], dtype=np.float64)
-    lengths = np.array([np.linalg.norm(column), np.linalg.norm(row)])
-    if (np.abs(lengths - 1) > UNIT_TOLERANCE).any() or abs(column @ row) > UNIT_TOLERANCE:
-        raise Inconsistent("ImageOrientationPatient is not two perpendicular unit vectors")
-    return column / lengths[0], row / lengths[1]
-
-
-def _positive(dataset: Dataset, keyword: str) -> float:
-    try:
-        value = numbers(dataset, keyword, 1)[0]
-    except Inconsistent:
-        return 0.0
-    return max(value, 0.0)
-
-
-def _rescale(groups: Sequence[Dataset | None]) -> _Rescale:
-    """Slope and intercept, and why they do not give HU if they do not (HU if not stated: PS3.3, C.8.2.1.1.5)."""
-    if any(group is not None and "ModalityLUTSequence" in group for group in groups):
-        return _Rescale(1.0, 0.0, "its values go through a modality look-up table")
-    try:
-        group = _group(groups, "PixelValueTransformationSequence", "RescaleSlope")
-        slope, intercept = numbers(group, "RescaleSlope", 1)[0], numbers(group, "RescaleIntercept", 1)[0]
-    except Inconsistent:
-        return _Rescale(1.0, 0.0, "Rescale Slope or Rescale Intercept is missing")
-    kind = text(group, "RescaleType").upper()
-    if slope == 0 or max(abs(slope), abs(intercept)) > LARGEST_RESCALE:
-        return _Rescale(1.0, 0.0, "Rescale Slope is 0, or it or Rescale Intercept is implausibly large")
-    return _Rescale(slope, intercept, "" if kind in ("", "HU") else f"Rescale Type is {kind}, not HU")
-
-
-def _one_volume(slices: list[_Slice], preferred: Collection[str], excluded: Counter[str]) -> list[_Slice]:
-    """The set of slices that can form one volume: the one that is referred to most, of equals the largest."""
-    groups: list[list[_Slice]] = []
-    for part in slices:
-        for group in groups:
-            if part.fits(group[0]):
-                group.append(part)
-                break
-        else:
-            groups.append([part])
-    best = max(groups, key=lambda group: (sum(part.ref.sop_instance_uid in preferred for part in group), len(group)))
-    for group in groups:
-        if group is not best:
-            excluded[_difference(group[0], best[0])] += len(group)
-    return best
-
-
-def _difference(part: _Slice, volume: _Slice) -> str:
-    mine, its = (np.concatenate([one.row_cosine, one.column_cosine]) for one in (part, volume))
-    same_orientation = np.allclose(mine, its, rtol=0, atol=ORIENTATION_TOLERANCE)
-    return "other matrix or pixel spacing" if same_orientation else "other orientation"
-
-
-def _one_per_position(stack: list[_Slice], preferred: Collection[str]) -> tuple[list[_Slice], int]:
-    """Slices in ascending position, one at each, and how many had to be left out for that.
-
-    Of several at one position the one that a segmentation refers to counts, else one of the acquisition that
-    segmentations refer to most, else the first acquired.
-    """
-    position = dict(zip(map(id, stack), _positions(stack), strict=True))
-    named = {id(part): part.ref.sop_instance_uid in preferred for part in stack}
-    references = Counter(part.acquisition for part in stack if named[id(part)])
-
-    def worth(part: _Slice) -> tuple[bool, int, tuple[int, int, str], int]:
-        return (not named[id(part)], -references[part.acquisition], part.order, part.frame)
-
-    stack = sorted(stack, key=lambda part: (position[id(part)], part.order, part.frame))
-    same = _same_position_mm(np.array([position[id(part)] for part in stack]), min(stack[0].spacing))
-    places: list[list[_Slice]] = []
-    for part in stack:
-        if places and position[id(part)] - position[id(places[-1][0])] <= same:
-            places[-1].append(part)
-        else:
-            places.append([part])
-    return [min(place, key=worth) for place in places], len(stack) - len(places)
-
-
-def _positions(stack: list[_Slice]) -> list[float]:
-    normal = np.cross(stack[0].column_cosine, stack[0].row_cosine)
-    return [float(part.origin @ normal) for part in stack]
-
-
-def _one_acquisition(stack: list[_Slice], preferred: Collection[str], excluded: Counter[str]) -> list[_Slice]:
-    """`stack` without slices that lie between neighbours of the acquisitions that segmentations refer to.
-
-    Acquisitions that continue each other remain; so does what fills a gap.
-    """
-    chosen = {part.acquisition for part in stack if part.ref.sop_instance_uid in preferred}
-    positions = _positions(stack)
-    own = np.array([at for at, part in zip(positions, stack, strict=True) if part.acquisition in chosen])
-    if len(own) < 2 or len(own) == len(stack):
-        return stack
-    closest = 1.5 * float(np.median(np.diff(own)))
-    kept = []
-    for at, part in zip(positions, stack, strict=True):
-        after = int(np.searchsorted(own, at))
-        between = 0 < after < len(own) and own[after] - own[after - 1] <= closest
-        if part.acquisition in chosen or not between:
-            kept.append(part)
-    if len(kept) < len(stack):
-        excluded["other acquisition"] += len(stack) - len(kept)
-    return kept
-
-
-def _same_position_mm(positions: NDArray[np.float64], pixel_mm: float) -> float:
-    """Up to which distance two of the ascending `positions` are one."""
-    steps = np.diff(positions)
-    noise = POSITION_NOISE_SHARE * pixel_mm
-    real = steps[steps > noise]
-    return SAME_POSITION_SHARE * float(np.median(real)) if len(real) else noise
-
-
-def _check_size(stack: list[_Slice], limits: Limits) -> None:
+def _check_size(stack: list[Slice], limits: Limits) -> None:
     rows, columns = stack[0].matrix
     voxels = len(stack) * rows * columns
     if voxels > limits.max_voxels:
@@ -396,7 +166,7 @@ def _check_size(stack: list[_Slice], limits: Limits) -> None:
 
 
 def _decode(
-    stack: list[_Slice], found: _Files, limits: Limits, progress: Progress
+    stack: list[Slice], found: _Files, limits: Limits, progress: Progress
 ) -> tuple[NDArray[Any], dict[int, tuple[str, str]]]:
     """HU of the stack, (slice, row, column), without the slices that failed to decode; and those, with the reason."""
     whole = all(part.rescale.slope.is_integer() and part.rescale.intercept.is_integer() for part in stack)
@@ -407,6 +177,9 @@ def _decode(
         by_file.setdefault(part.file, []).append(index)
     done = 0
     for file, indices in by_file.items():
+        if read_native(found.objects[file], stack[indices[0]], hu[indices[0]]):  # then it is the only slice of its file
+            progress("reading CT", done := done + 1, len(stack))
+            continue
         left = list(indices)
         try:
             with translated("pixel data"):
@@ -430,7 +203,7 @@ def _without(hu: NDArray[Any], failed: Collection[int]) -> NDArray[Any]:
     return hu[: len(kept)]
 
 
-def _store(hu: NDArray[Any], index: int, pixels: NDArray[Any], rescale: _Rescale) -> NDArray[Any]:
+def _store(hu: NDArray[Any], index: int, pixels: NDArray[Any], rescale: Rescale) -> NDArray[Any]:
     if hu.dtype == np.int16:
         values = pixels.astype(np.int64) * int(rescale.slope) + int(rescale.intercept)
         if values.min() >= -32768 and values.max() <= 32767:
@@ -441,8 +214,10 @@ def _store(hu: NDArray[Any], index: int, pixels: NDArray[Any], rescale: _Rescale
     return hu
 
 
-def _decoded_frames(opened: OpenedObject, parts: list[_Slice], limits: Limits) -> Iterator[NDArray[Any]]:
+def _decoded_frames(opened: OpenedObject, parts: list[Slice], limits: Limits) -> Iterator[NDArray[Any]]:
     """The wanted frames of one object, one after the other; raises at the first that is damaged."""
+    if isinstance(opened, PlainObject):
+        opened = open_object(opened.path, limits)
     _check_encoding(opened, limits)
     dataset = opened.with_pixels()
     decoder, options = frame_decoder(opened)
@@ -477,7 +252,7 @@ def _checked(array: NDArray[Any], matrix: tuple[int, int], dataset: Dataset) -> 
     return array
 
 
-def _geometry(stack: list[_Slice]) -> Geometry:
+def _geometry(stack: list[Slice]) -> Geometry:
     first = stack[0]
     rows, columns = first.matrix
     origins = np.stack([part.origin for part in stack])
@@ -504,7 +279,7 @@ def _slice_spacing(positions: NDArray[np.float64], thickness: float) -> float:
     return float(common)
 
 
-def _record(found: _Files, stack: list[_Slice]) -> CtRecord:
+def _record(found: _Files, stack: list[Slice]) -> CtRecord:
     dataset = found.objects[stack[0].file].dataset
     with translated("CT image"):
         attributes = tuple(
@@ -523,7 +298,7 @@ def _record(found: _Files, stack: list[_Slice]) -> CtRecord:
         )
 
 
-def _facts(found: _Files, stack: list[_Slice], geometry: Geometry, duplicates: int) -> CtFacts:
+def _facts(found: _Files, stack: list[Slice], geometry: Geometry, duplicates: int) -> CtFacts:
     notes = sorted({part.rescale.note for part in stack if part.rescale.note})
     steps = np.diff(geometry.slice_positions_mm)
     gaps = np.flatnonzero(np.round(steps / geometry.slice_spacing_mm) > 1) if geometry.is_uniform else np.array([], int)
@@ -556,7 +331,7 @@ def _tilt(geometry: Geometry) -> float:
     return degrees if degrees > TILT_TOLERANCE_DEGREES else 0.0
 
 
-def _padding(found: _Files, stack: list[_Slice]) -> tuple[float, float] | None:
+def _padding(found: _Files, stack: list[Slice]) -> tuple[float, float] | None:
     """HU range that stands for "no pixel" (PS3.3, section C.7.5.1.1.2), by the first image that declares one."""
     for part in stack:
         dataset = found.objects[part.file].dataset

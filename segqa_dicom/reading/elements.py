@@ -2,18 +2,27 @@
 
 The fast path of reading. It knows the two little endian forms of PS3.5, section 7, and gives up (`Unfamiliar`) on
 whatever else it meets; who calls it then takes the reference path, which is pydicom's.
+
+What is accepted is what pydicom divides into the same elements at the same offsets, and nothing that it repairs,
+guesses or skips: known VRs only, tags ascending, every length inside what surrounds it. pydicom parses a sequence of
+undefined length at once, items and all, and one of defined length when it is asked for; so the items of the former are
+walked over here as well, those of the latter are left alone.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from typing import NamedTuple
+
+from pydicom.datadict import dictionary_VR
 
 UNDEFINED_LENGTH = 0xFFFFFFFF
 ITEM = 0xFFFEE000
 ITEM_END = 0xFFFEE00D
 SEQUENCE_END = 0xFFFEE0DD
 PIXEL_DATA = 0x7FE00010
+SPECIFIC_CHARACTER_SET = 0x00080005
 
 _LONG_FORM = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
 """Value representations with a length of 32 bits (PS3.5, table 7.1-1)."""
@@ -23,11 +32,34 @@ _SHORT_FORM = frozenset(
         *(b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"),
     )
 )
+_HEADER_BYTES = dict.fromkeys(_SHORT_FORM, 8) | dict.fromkeys(_LONG_FORM, 12) | {b"": 8}
+"""Bytes in front of the value by VR; no VR is implicit VR."""
+_FIRST_DELIMITER = 0xFFFE0000
+"""From here on tags are those of items and delimiters, which are no elements."""
+_GROUP_2 = b"\x02\x00"
+_ITEM_BYTES = b"\xfe\xff\x00\xe0"
+_ITEM_END_BYTES = b"\xfe\xff\x0d\xe0\0\0\0\0"
 _MAX_DEPTH = 16
+
+_explicit_header = struct.Struct("<HH2sH").unpack_from
+_implicit_header = struct.Struct("<HH0sI").unpack_from
+_item_header = struct.Struct("<HHI").unpack_from
+_long_length = struct.Struct("<I").unpack_from
+
+_Data = bytes | memoryview
+_Found = tuple[int, bytes, int, int, int]
 
 
 class Unfamiliar(Exception):
     """Something that the fast path does not know; says nothing about whether the object is sound."""
+
+
+class Cut(Unfamiliar):
+    """The data end inside an element; `needed` bytes of them, or more, would show how it goes on."""
+
+    def __init__(self, needed: int) -> None:
+        super().__init__("an element ends behind what it is part of")
+        self.needed = needed
 
 
 class Element(NamedTuple):
@@ -46,112 +78,167 @@ class Element(NamedTuple):
     stop: int
 
 
-def elements(data: bytes | memoryview, start: int, stop: int, *, implicit: bool) -> Iterator[Element]:
+def elements(data: _Data, start: int, stop: int, *, implicit: bool) -> Iterator[Element]:
     """The elements of ``data[start:stop]`` in their order, sequences as one element each; stops before pixel data.
 
-    Raises `Unfamiliar` for whatever is not plain: lengths beyond the end, unknown VR, elements out of order.
+    Raises `Unfamiliar` for whatever is not plain, `Cut` if that is only that an element ends behind `stop`.
     """
-    yield from _walk(data, start, stop, implicit=implicit, depth=0)
+    return map(Element._make, element_list(data, start, stop, implicit=implicit))
 
 
-def items(data: bytes | memoryview, sequence: Element, *, implicit: bool) -> Iterator[tuple[int, int]]:
-    """First and last + 1 offset of the data set in each item of a sequence."""
-    for begin, end, _ in _items(data, sequence.start, sequence.stop, implicit=implicit, depth=0):
-        yield begin, end
+def element_list(data: _Data, start: int, stop: int, *, implicit: bool, in_item: bool = False) -> list[_Found]:
+    """What `elements` gives, as plain tuples, which are faster to make.
+
+    in_item : whether it is the data set of an item, which has no end but `stop`, and the character set of its object
+    """
+    return _walk(data, start, stop, implicit=implicit, depth=int(in_item))[0]
 
 
-def _walk(data: bytes | memoryview, start: int, stop: int, *, implicit: bool, depth: int) -> Iterator[Element]:
+def file_meta(data: _Data, start: int) -> tuple[list[_Found], int]:
+    """The elements of group 2 that begin at `start`, always in explicit VR, and the offset where another group begins.
+
+    Like pydicom it does not go by the length that the first of them states. Raises as `elements` does.
+    """
+    found: list[_Found] = []
+    position, last = start, -1
+    while data[position : position + 2] == _GROUP_2:
+        if len(data) - position < 12:
+            raise Cut(position + 12)
+        group, number, vr, length = _explicit_header(data, position)
+        value = position + _HEADER_BYTES.get(vr, 0)
+        if value - position != 8:
+            length = _long_form_length(data, position, value, len(data))
+        if number <= last:
+            raise Unfamiliar("elements out of order")
+        if value + length > len(data):
+            raise Cut(value + length)
+        found.append((group << 16 | number, vr, position, value, value + length))
+        position, last = value + length, number
+    return found, position
+
+
+def items(data: _Data, sequence: Element, *, implicit: bool) -> Iterator[tuple[int, int]]:
+    """First and last + 1 offset of the data set in each item of a sequence.
+
+    Raises `Unfamiliar` as `elements` does; inside items of defined length it has not looked.
+    """
+    position, stop = sequence.start, sequence.stop
     if stop > len(data):
-        raise Unfamiliar("beyond the end of the data")
+        raise Cut(stop)
+    while position < stop:
+        length = _item_length(data, position, stop)
+        position += 8
+        if length is None:
+            if position != stop:
+                raise Unfamiliar("a sequence goes on behind its end")
+            return
+        end, after = position + length, position + length
+        if length == UNDEFINED_LENGTH:
+            after = _walk(data, position, stop, implicit=implicit, depth=1, open_end=True)[1]
+            end = after - 8
+        if after > stop:
+            raise Unfamiliar("an item ends behind its sequence")
+        yield position, end
+        position = after
+
+
+def _walk(
+    data: _Data, start: int, stop: int, *, implicit: bool, depth: int = 0, open_end: bool = False
+) -> tuple[list[_Found], int]:
+    """The elements, and the offset where they end: at pixel data, at `stop`, or behind the delimiter of an item.
+
+    depth : how many sequences surround it; pixel data in an item (of an icon) are an element like others
+    open_end : whether it is an item of undefined length
+    """
+    if stop > len(data):
+        raise Cut(stop)
+    read_header = _implicit_header if implicit else _explicit_header
+    special = SPECIFIC_CHARACTER_SET if depth else PIXEL_DATA
+    found: list[_Found] = []
     position, last = start, -1
     while position < stop:
-        begin = position
-        tag, vr, position, length = _header(data, begin, stop, implicit=implicit)
-        if tag <= last:
+        if stop - position < 8:
+            raise Cut(position + 8)
+        group, number, vr, length = read_header(data, position)
+        tag = group << 16 | number
+        if not last < tag < _FIRST_DELIMITER:
+            if open_end and data[position : position + 8] == _ITEM_END_BYTES:
+                return found, position + 8
             raise Unfamiliar("elements out of order")
-        last = tag
-        if tag == PIXEL_DATA and depth == 0:
-            return
+        value = position + _HEADER_BYTES.get(vr, 0)
+        if value - position != 8:
+            length = _long_form_length(data, position, value, stop)
+        if tag == special:
+            if depth:
+                raise Unfamiliar("an item in another character set")
+            return found, position
         if length == UNDEFINED_LENGTH:
-            if vr not in (b"SQ", b""):
-                raise Unfamiliar("undefined length of something else than a sequence")
-            end = _end_of_sequence(data, position, stop, implicit=implicit, depth=depth + 1)
+            _check_sequence(data, tag, vr, value)
+            end = _end_of_sequence(data, value, stop, implicit=implicit, depth=depth + 1)
         else:
-            end = position + length
+            end = value + length
             if end > stop:
-                raise Unfamiliar("an element ends behind what it is part of")
-        yield Element(tag, vr, begin, position, end)
-        position = end
+                raise Cut(end)
+        found.append((tag, vr, position, value, end))
+        position, last = end, tag
+    if open_end:
+        raise Cut(stop + 8)
+    return found, position
 
 
-def _header(data: bytes | memoryview, begin: int, stop: int, *, implicit: bool) -> tuple[int, bytes, int, int]:
-    """Tag, VR, offset of the value, and length."""
-    if begin + 8 > stop:
-        raise Unfamiliar("an element is cut")
-    tag = int.from_bytes(data[begin : begin + 2], "little") << 16 | int.from_bytes(
-        data[begin + 2 : begin + 4], "little"
-    )
-    if implicit:
-        return tag, b"", begin + 8, int.from_bytes(data[begin + 4 : begin + 8], "little")
-    vr = bytes(data[begin + 4 : begin + 6])
-    if vr in _SHORT_FORM:
-        return tag, vr, begin + 8, int.from_bytes(data[begin + 6 : begin + 8], "little")
-    if vr not in _LONG_FORM or begin + 12 > stop:
+def _long_form_length(data: _Data, begin: int, value: int, stop: int) -> int:
+    if value == begin:
         raise Unfamiliar("an unknown value representation")
-    return tag, vr, begin + 12, int.from_bytes(data[begin + 8 : begin + 12], "little")
+    if value > stop:
+        raise Cut(value)
+    length: int = _long_length(data, begin + 8)[0]
+    return length
 
 
-def _items(
-    data: bytes | memoryview, start: int, stop: int, *, implicit: bool, depth: int
-) -> Iterator[tuple[int, int, int]]:
-    """Begin and end of the data set of each item, and where the next thing begins; ends at the delimiter or `stop`."""
+def _check_sequence(data: _Data, tag: int, vr: bytes, value: int) -> None:
+    """Raise unless an element of undefined length is a sequence to pydicom: by its VR, the dictionary, or its items."""
+    if vr:
+        known = vr == b"SQ"
+    elif tag >> 16 & 1:
+        known = data[value : value + 4] == _ITEM_BYTES
+    else:
+        try:
+            known = dictionary_VR(tag) == "SQ"
+        except KeyError:
+            known = False
+    if not known:
+        raise Unfamiliar("undefined length of something else than a sequence")
+
+
+def _item_length(data: _Data, position: int, stop: int) -> int | None:
+    """The length that the item at `position` states; None for the delimiter of the sequence."""
+    if stop - position < 8:
+        raise Cut(position + 8)
+    group, number, length = _item_header(data, position)
+    tag = group << 16 | number
+    if tag == ITEM:
+        return int(length)
+    if tag == SEQUENCE_END and length == 0:
+        return None
+    raise Unfamiliar("something between items")
+
+
+def _end_of_sequence(data: _Data, start: int, stop: int, *, implicit: bool, depth: int) -> int:
+    """Where what follows a sequence of undefined length begins."""
     if depth > _MAX_DEPTH:
         raise Unfamiliar("sequences nested too deep")
     position = start
-    while position < stop:
-        if position + 8 > stop:
-            raise Unfamiliar("an item is cut")
-        tag = int.from_bytes(data[position : position + 2], "little") << 16
-        tag |= int.from_bytes(data[position + 2 : position + 4], "little")
-        length = int.from_bytes(data[position + 4 : position + 8], "little")
-        position += 8
-        if tag == SEQUENCE_END and length == 0:
-            return
-        if tag != ITEM:
-            raise Unfamiliar("something between items")
-        if length == UNDEFINED_LENGTH:
-            end, after = _end_of_item(data, position, stop, implicit=implicit, depth=depth)
-        else:
-            end = after = position + length
-        if after > stop:
-            raise Unfamiliar("an item ends behind its sequence")
-        yield position, end, after
-        position = after
-
-
-def _end_of_item(data: bytes | memoryview, start: int, stop: int, *, implicit: bool, depth: int) -> tuple[int, int]:
-    """Where the data set of an item of undefined length ends, and where what follows its delimiter begins."""
-    position = start
     while True:
-        if position + 8 > stop:
-            raise Unfamiliar("an item is cut")
-        if data[position : position + 4] == b"\xfe\xff\x0d\xe0":
-            return position, position + 8
-        _, vr, value, length = _header(data, position, stop, implicit=implicit)
+        length = _item_length(data, position, stop)
+        position += 8
+        if length is None:
+            return position
         if length == UNDEFINED_LENGTH:
-            if vr not in (b"SQ", b""):
-                raise Unfamiliar("undefined length of something else than a sequence")
-            position = _end_of_sequence(data, value, stop, implicit=implicit, depth=depth + 1)
-        else:
-            position = value + length
-        if position > stop:
-            raise Unfamiliar("an element ends behind what it is part of")
-
-
-def _end_of_sequence(data: bytes | memoryview, start: int, stop: int, *, implicit: bool, depth: int) -> int:
-    position = start
-    for _, _, after in _items(data, start, stop, implicit=implicit, depth=depth):
-        position = after
-    if data[position : position + 4] != b"\xfe\xff\xdd\xe0":
-        raise Unfamiliar("a sequence has no end")
-    return position + 8
+            position = _walk(data, position, stop, implicit=implicit, depth=depth, open_end=True)[1]
+            continue
+        if position + length > stop:
+            raise Cut(position + length)
+        try:
+            position = _walk(data, position, position + length, implicit=implicit, depth=depth)[1]
+        except Cut as cut:  # more data would not help: it is the item that is too short
+            raise Unfamiliar("an element ends behind its item") from cut

@@ -25,6 +25,7 @@ from segqa_dicom.reading.dataset import (
     text,
     translated,
 )
+from segqa_dicom.reading.headers import open_plainly
 from segqa_dicom.reading.limits import Limits
 from segqa_dicom.uids import normalised_uid
 
@@ -229,6 +230,14 @@ def _says_segmentation(path: Path) -> bool:
 
 def read_header(path: Path, limits: Limits) -> Header:
     """The header of one file; raises an `InputError` for whatever is not a usable DICOM object."""
+    opened = open_plainly(path, limits)
+    if opened is None:
+        return _read_header_with_pydicom(path, limits)
+    with translated("header"):
+        return _header(path, opened.dataset, limits)
+
+
+def _read_header_with_pydicom(path: Path, limits: Limits) -> Header:
     if not looks_like_dicom(path):
         raise Inconsistent("not a DICOM file")
     if media_class(path) == MEDIA_DIRECTORY:
@@ -278,6 +287,7 @@ def _references(dataset: Dataset) -> tuple[frozenset[str], frozenset[str]]:
 
 def _frame_sources(path: Path, limits: Limits) -> frozenset[str]:
     """What the frames of a SEG name as their sources: read only if the object as a whole names none."""
-    dataset = open_object(path, limits, keywords=_FRAME_KEYWORDS).dataset
+    opened = open_plainly(path, limits) or open_object(path, limits, keywords=_FRAME_KEYWORDS)
+    dataset = opened.dataset
     groups = items(dataset, "SharedFunctionalGroupsSequence") + items(dataset, "PerFrameFunctionalGroupsSequence")
     return frozenset().union(*(source_instances(group) for group in groups))
