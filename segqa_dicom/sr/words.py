@@ -31,10 +31,14 @@ _LETTERS = {
 }  # fmt: skip
 _TABLE = str.maketrans(_LETTERS)
 _NOT_ASCII = re.compile(r"[^\x20-\x7e]+")
+_PLAIN = re.compile(r"[ -\[\]-~]*\Z")
+"""Printable ASCII without the backslash: nearly every text, and nothing but its spaces can change."""
 
 
 def ascii_text(text: str) -> str:
     """`text` in printable ASCII on one line; what has no Latin spelling becomes ``[U+809D 810F]``."""
+    if _PLAIN.match(text):
+        return " ".join(text.split())
     composed = unicodedata.normalize("NFC", text).translate(_TABLE)
     plain = "".join(char for char in unicodedata.normalize("NFKD", composed) if not unicodedata.combining(char))
     # Control characters are no text, and a lone surrogate cannot be encoded; white space becomes one space.

@@ -172,6 +172,17 @@ def test_of_equals_the_one_with_the_smaller_uid_is_the_reference() -> None:
     assert {reference for _, reference in pairs(same)} == {uid(1)}
 
 
+def test_a_seg_of_one_organ_is_not_what_whole_bodies_are_compared_with() -> None:
+    part, *whole = segmentation(1, (segment(1),)), segmentation(2), segmentation(3), segmentation(4)
+    report = case(part, *whole)
+    agrees_best = [comparison(1, 1, part.segments[0].structure_key, 0.99)]
+    rows = tuple(
+        replace(one, segments=tuple(agrees_best), only_evaluated=(2,)) if one.reference == uid(1) else one
+        for one in report.comparisons
+    )
+    assert uid(1) not in {reference for _, reference in pairs(replace(report, comparisons=rows))}
+
+
 def test_a_pair_that_is_turned_round_swaps_its_segments_and_its_volumes() -> None:
     report = with_comparison(
         comparison(1, 5, "a"),

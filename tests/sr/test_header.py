@@ -9,6 +9,10 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from segqa_dicom import __version__
+from segqa_dicom.reading.limits import Limits
+from segqa_dicom.reading.scan import Kind as ScanKind
+from segqa_dicom.reading.scan import read_header
 from segqa_dicom.sr import Kind, Predecessor, build_documents, codes, file_name, is_own_sr, write
 
 from .factories import (
@@ -26,7 +30,7 @@ from .factories import (
     segment,
     segmentation,
 )
-from .reading import evidence, groups, name, texts, walk, written
+from .reading import children, evidence, groups, name, texts, walk, written
 
 
 def build(report, **values):
@@ -102,7 +106,6 @@ def test_dates_come_from_the_segs_else_from_the_study(stamps, expected) -> None:
     assert (dataset.ContentDate, dataset.ContentTime) == expected
     assert (dataset.SeriesDate, dataset.SeriesTime) == expected
     assert (dataset.InstanceCreationDate, dataset.InstanceCreationTime) == expected
-    assert [e.ContributionDateTime for e in dataset.ContributingEquipmentSequence] == ["".join(expected)]
 
 
 def test_evidence_is_the_ct_first_and_has_everything_that_is_referenced() -> None:
@@ -163,12 +166,15 @@ def test_a_revision_names_the_document_that_it_replaces() -> None:
     assert "PredecessorDocumentsSequence" not in build(case())[0].dataset
 
 
-def test_all_containers_are_separate_and_all_content_is_ascii() -> None:
+def test_all_containers_are_separate_and_all_content_is_ascii_and_not_too_long() -> None:
     for document in build(rich_case()):
         for item in walk(document.dataset):
             if item.ValueType == "CONTAINER":
                 assert item.ContinuityOfContent == "SEPARATE"
-            assert item.ConceptNameCodeSequence[0].CodeMeaning.isascii()
+            for concept in (*item.ConceptNameCodeSequence, *item.get("ConceptCodeSequence", ())):
+                assert concept.CodeMeaning.isascii()
+                assert len(concept.CodeMeaning) <= 64
+                assert len(concept.CodeValue) <= 16
             assert str(item.get("TextValue", "x")).isascii()
             assert item.get("TextValue", "x")
 
@@ -211,10 +217,31 @@ def test_series_description_begins_with_the_outcome(description: str, expected: 
         assert found.endswith("SEGQA report")
 
 
+def test_tracking_uids_are_unique_in_every_document() -> None:
+    for document in build(rich_case()):
+        uids = [str(children(group, "112040.DCM")[0].UID) for group in groups(document.dataset)]
+        assert len(uids) == len(set(uids)) > 0
+
+
+def test_reports_and_comparisons_can_have_the_title_of_the_template() -> None:
+    for document in build(rich_case(), title=codes.TITLES["126000"]):
+        assert document.dataset.ConceptNameCodeSequence[0].CodeValue == "126000"
+
+
+def test_the_file_names_who_wrote_it() -> None:
+    for document in build(rich_case()):
+        meta = document.dataset.file_meta
+        assert meta.ImplementationVersionName == f"SEGQA_{__version__}"
+        assert meta.ImplementationClassUID.startswith("2.25.")
+        assert meta.MediaStorageSOPInstanceUID == document.dataset.SOPInstanceUID == document.sop_instance_uid
+        assert "ContributingEquipmentSequence" not in document.dataset
+
+
 def test_own_documents_are_recognised(tmp_path: Path) -> None:
     for document in build(rich_case()):
         assert is_own_sr(written(document, tmp_path))
         path = tmp_path / f"{document.sop_instance_uid}.dcm"
+        assert read_header(path, Limits()).kind is ScanKind.OWN
         assert is_own_sr(dcmread(path, specific_tags=["Modality", "Manufacturer", "ManufacturerModelName"]))
     other = Dataset()
     assert not is_own_sr(other)
@@ -231,11 +258,12 @@ def test_a_file_is_there_as_a_whole_or_not_at_all(tmp_path: Path, monkeypatch: p
     write(document, target)
     before = target.read_bytes()
 
-    def broken(file, *_args, **_kwargs):
-        Path(file).write_bytes(b"half")
+    def broken(path: Path, data: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(data[:100])
         raise OSError("disk full")
 
-    monkeypatch.setattr("segqa_dicom.sr.dcmwrite", broken)
+    monkeypatch.setattr(Path, "write_bytes", broken)
     with pytest.raises(OSError, match="disk full"):
         write(document, target)
     assert target.read_bytes() == before
