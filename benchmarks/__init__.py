@@ -1,1 +1,1 @@
-"""Benchmarks: run with ``python -m benchmarks.NAME`` from a checkout."""
+"""Our steps against the usual libraries, and cost against size: ``python -m benchmarks`` from a checkout."""

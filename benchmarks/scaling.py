@@ -1,76 +1,148 @@
-"""Cost of ``segqa review`` against the number of structures: CPU, wall and peak memory on a large phantom pair.
+"""Cost of ``segqa review`` against size: ``python -m benchmarks scaling``.
 
-``python -m benchmarks.scaling [--shape 300 512 512] [--structures 25 50 100 200]`` makes, for each number, a torso
-phantom as DICOM with two segmentations (the truth and one with wandering boundaries), reviews it in a process of its
-own and prints a table. Ratios are against the first row: a step that is worse than linear shows as a ratio above that
-of the numbers of structures.
+A torso phantom with two models is reviewed in fresh processes (kernels compiled before), once with more and more
+structures and once with more and more slices. The input of each point is made when it is measured and removed then.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
+import shutil
+import statistics
 import tempfile
-import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from segqa_dicom.phantoms import errors, torso, write_ct, write_seg
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.inputs import FULL_SHAPE, FULL_STRUCTURES, Request, Shape, prepared
+from benchmarks.plot import draw
+from benchmarks.results import machine, write
+from benchmarks.review import of_two_models, review
+
+ROOT = Path(__file__).resolve().parents[1]
+PLOT = ROOT / "docs" / "cost_against_size.png"
+STRUCTURES, SLICES = (25, 50, 100, 200, 400), (100, 300, 600, 1200)
 
 
-def main() -> None:
-    """Run and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shape", nargs=3, type=int, default=(300, 512, 512), metavar=("SLICES", "ROWS", "COLUMNS"))
-    parser.add_argument("--structures", nargs="+", type=int, default=[25, 50, 100, 200])
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
-    options = parser.parse_args()
-    rows = []
-    print("structures  segments  cpu_s  wall_s  peak_MB  cpu ratio  structures ratio")
-    for count in options.structures:
-        with tempfile.TemporaryDirectory() as folder:
-            subprocess.run(
-                [sys.executable, "-m", "benchmarks.scaling_input", folder, str(count), *map(str, options.shape)],
-                check=True,
-            )
-            row = {"structures": count, **reviewed(Path(folder))}
-        rows.append(row)
-        ratio = row["cpu_s"] / rows[0]["cpu_s"]
-        print(
-            f"{count:10d}  {row['segments']:8d}  {row['cpu_s']:5.1f}  {row['wall_s']:6.1f}  {row['peak_mb']:7.0f}  "
-            f"{ratio:9.2f}  {count / rows[0]['structures']:16.2f}",
-            flush=True,
-        )
+@dataclass(frozen=True)
+class Point:
+    """One size and its cost: medians of `runs` reviews with documents.
+
+    along : "structures" or "slices"
+    anonymous_mb, resident_mb : peak over all processes, without and with mapped files
+    made_s : seconds it took to make the input
+    """
+
+    along: str
+    structures: int
+    slices: int
+    frames: int
+    megabytes: float
+    cpu_s: float
+    wall_s: float
+    anonymous_mb: float | None
+    resident_mb: float | None
+    runs: int
+    made_s: float
+
+    @property
+    def size(self) -> int:
+        """What grows."""
+        return self.structures if self.along == "structures" else self.slices
+
+
+def main(arguments: Sequence[str]) -> None:
+    """The command line."""
+    options = _parser().parse_args(arguments)
+    console = Console(stderr=True, highlight=False)
+    with ExitStack() as stack:
+        folder = options.input or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="segqa-benchmark-")))
+        points = measured(options, folder, console)
+    Console(highlight=False).print(table(points))
     if options.json:
-        options.json.write_text(json.dumps(rows, indent=2))
+        content: dict[str, Any] = {"machine": machine(), "points": [asdict(point) for point in points]}
+        write(json.dumps(content, indent=2) + "\n", options.json)
+    if options.plot:
+        draw(points, options.plot)
 
 
-def reviewed(folder: Path) -> dict[str, float]:
-    """CPU and wall seconds and peak resident memory (of the largest process) of one review."""
-    started = time.perf_counter()
-    command = [sys.executable, "-m", "segqa_dicom", "review", folder / "dicom", "--out", folder / "out", "--quiet"]
-    process = subprocess.Popen([*command, "--json", folder / "all.json", "--html", folder / "all.html"])
-    _, status, usage = os.wait4(process.pid, 0)
-    assert status == 0
-    result = json.loads((folder / "all.json").read_text())
-    return {
-        "segments": sum(len(one["segments"]) for one in result["cases"][0]["segmentations"]),
-        "cpu_s": usage.ru_utime + usage.ru_stime,
-        "wall_s": time.perf_counter() - started,
-        "peak_mb": usage.ru_maxrss / 1024,
-    }
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks scaling", description=__doc__.partition("\n\n")[0])
+    parser.add_argument("--structures", nargs="*", type=int, default=STRUCTURES)
+    parser.add_argument("--slices", nargs="*", type=int, default=SLICES)
+    parser.add_argument("--matrix", nargs=2, type=int, default=FULL_SHAPE[1:], metavar=("ROWS", "COLUMNS"))
+    parser.add_argument("--repeat", type=int, default=3, help="reviews of each size; medians are shown")
+    parser.add_argument("--input", type=Path, metavar="DIR", help="keep the inputs there (15 GB)")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw there, for example docs/cost_against_size.png")
+    return parser
 
 
-def make(folder: Path, count: int, shape: tuple[int, int, int]) -> None:
-    """The input: CT and two segmentations below `folder`/dicom."""
-    phantom = torso(shape, structure_count=count)
-    ct = write_ct(phantom, folder / "dicom" / "ct")
-    write_seg(phantom.labels, phantom.structures, ct, folder / "dicom" / "true.dcm", model="True")
-    wandering = errors.jitter(phantom.labels, seed=1, voxels=(0.8, 1.2, 1.2), smoothness=24)
-    write_seg(wandering, phantom.structures, ct, folder / "dicom" / "other.dcm", model="Other")
+def measured(options: argparse.Namespace, folder: Path, console: Console) -> list[Point]:
+    """All points; a size that both rows have is measured once."""
+    rows, columns = options.matrix
+    wanted = [("structures", FULL_SHAPE[0], count) for count in options.structures]
+    wanted += [("slices", slices, FULL_STRUCTURES) for slices in options.slices]
+    _compile(folder)
+    points = []
+    for along, slices, structures in wanted:
+        console.print(f"{structures} structures on {slices} slices ...")
+        points.append(_point(along, (slices, rows, columns), structures, options, folder))
+    return points
 
 
-if __name__ == "__main__":
-    main()
+def _compile(folder: Path) -> None:
+    """Reviews of tiny cases whose labels have one and two bytes."""
+    for structures in (8, 300):
+        study = prepared(f"tiny_{structures}", folder, Request("torso", (24, 64, 64), structures))
+        review(of_two_models(study))
+
+
+def _point(along: str, shape: Shape, structures: int, options: argparse.Namespace, folder: Path) -> Point:
+    study = prepared(f"scaling_{structures}_{shape[0]}", folder, Request("torso", shape, structures))
+    runs = [review(of_two_models(study)) for _ in range(options.repeat)]
+    if not options.input:
+        shutil.rmtree(study.folder)
+    memory = [(run.memory.anonymous, run.memory.resident) for run in runs]
+    known = [pair for pair in memory if pair[0] is not None]
+    return Point(
+        along=along,
+        structures=study.structures,
+        slices=shape[0],
+        frames=sum(study.frames),
+        megabytes=study.megabytes,
+        cpu_s=round(statistics.median(run.cpu_s for run in runs), 3),
+        wall_s=round(statistics.median(run.wall_s for run in runs), 3),
+        anonymous_mb=statistics.median(pair[0] or 0 for pair in known) if known else None,
+        resident_mb=statistics.median(pair[1] or 0 for pair in known) if known else None,
+        runs=len(runs),
+        made_s=study.made_s,
+    )
+
+
+def table(points: Sequence[Point]) -> Table:
+    """Cost, and how much it grew from the first row against how much the size did."""
+    result = Table(
+        "structures", "slices", "frames", "input MB", "CPU s", "wall s", "anonymous MB", "with files MB", "size",
+        "CPU", "memory", "made in s",
+    )  # fmt: skip
+    for point in points:
+        first = next(one for one in points if one.along == point.along)
+        memory = None if not first.anonymous_mb or not point.anonymous_mb else point.anonymous_mb / first.anonymous_mb
+        result.add_row(
+            str(point.structures), str(point.slices), f"{point.frames:,}", f"{point.megabytes:.0f}",
+            f"{point.cpu_s:.2f}", f"{point.wall_s:.2f}", _whole(point.anonymous_mb), _whole(point.resident_mb),
+            f"x {point.size / first.size:.1f}", f"x {point.cpu_s / first.cpu_s:.1f}",
+            "?" if memory is None else f"x {memory:.1f}", f"{point.made_s:.0f}",
+        )  # fmt: skip
+    return result
+
+
+def _whole(value: float | None) -> str:
+    return "?" if value is None else f"{value:.0f}"
