@@ -24,10 +24,10 @@ from segqa_dicom.measures import (
     StructurePair,
     compare_segmentations,
     extract_surfaces,
+    find_surroundings,
     joint_counts,
     measure_segmentation,
 )
-from segqa_dicom.measures.body import outside_body
 from segqa_dicom.measures.results import MEASURING_VERSION, PairComparison, SegmentMeasures
 from segqa_dicom.model import Case, CtVolume, Segmentation
 from segqa_dicom.progress import Progress, silent
@@ -57,14 +57,11 @@ def review(case: Case, ruleset: RuleSet, progress: Progress = silent) -> CaseRep
 
 def _measured(case: Case, progress: Progress) -> tuple[MeasuredSegmentation, ...]:
     progress("finding the body", 0, 1)
-    outside = outside_body(case.segmentations, case.ct)
+    surroundings = find_surroundings(case.ct)
     measured = []
     for at, segmentation in enumerate(case.segmentations):
         progress("measuring segments", at, len(case.segmentations))
-        measures = [
-            replace(one, outside_body=body)
-            for one, body in zip(measure_segmentation(segmentation, case.ct), outside[at], strict=True)
-        ]
+        measures = measure_segmentation(segmentation, case.ct, surroundings=surroundings)
         segments = tuple(_measured_segment(segmentation, index, one, case.ct) for index, one in enumerate(measures))
         overlaps = _overlaps(segmentation)
         measured.append(MeasuredSegmentation(segmentation, segments, overlaps, _midline(segments), case.ct))

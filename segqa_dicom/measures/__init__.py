@@ -6,7 +6,7 @@ from segqa_dicom.measures.components import connected_components
 from segqa_dicom.measures.distances import SurfaceDistances, surface_distances
 from segqa_dicom.measures.fov import padding_voxel_counts
 from segqa_dicom.measures.intensity import measure_intensities
-from segqa_dicom.measures.measure import measure_segmentation
+from segqa_dicom.measures.measure import Surroundings, find_surroundings, measure_segmentation
 from segqa_dicom.measures.overlap import JointCounts, dice, iou, joint_counts, volume_difference_percent
 from segqa_dicom.measures.runs import Runs, find_runs
 from segqa_dicom.measures.shape import measure_shapes
@@ -22,11 +22,13 @@ __all__ = [
     "SurfaceDistances",
     "SurfaceTooLarge",
     "Surfaces",
+    "Surroundings",
     "compare_segmentations",
     "connected_components",
     "dice",
     "extract_surfaces",
     "find_runs",
+    "find_surroundings",
     "iou",
     "is_compiled",
     "joint_counts",

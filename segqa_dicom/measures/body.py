@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import ndimage
 
+from segqa_dicom.measures.edge_regions import EdgeRegions, count_in_regions, find_edge_regions
 from segqa_dicom.measures.results import OutsideBody
+from segqa_dicom.measures.runs import Runs, find_runs, indices_by_layer, table_size
 from segqa_dicom.model import CtVolume, Segmentation
 
 AIR_HU = -300
 """At or below is air, as around the patient; fat and the densest lung lie well above, most lung below."""
-
-_EIGHT_NEIGHBOURS = np.ones((3, 3), bool)
 
 
 def outside_body(segmentations: Sequence[Segmentation], ct: CtVolume) -> tuple[tuple[OutsideBody | None, ...], ...]:
@@ -26,46 +23,34 @@ def outside_body(segmentations: Sequence[Segmentation], ct: CtVolume) -> tuple[t
     """
     if not ct.facts.hu_defined:
         return tuple((None,) * len(segmentation.segments) for segmentation in segmentations)
-    counts = [np.zeros(len(segmentation.segments) + 1, np.int64) for segmentation in segmentations]
-    places: list[dict[int, tuple[int, int, int]]] = [{} for _ in segmentations]
-    for index in range(ct.geometry.shape[0]):
-        air = ct.hu[index] <= AIR_HU
-        if not any((layer[index][air] != 0).any() for one in segmentations for layer in one.layers):
-            continue
-        around = _around(air)
-        for at, segmentation in enumerate(segmentations):
-            for layer in segmentation.layers:
-                _count(layer[index], around, index, counts[at], places[at])
-    return tuple(
-        tuple(OutsideBody(int(count[value]), place.get(value)) for value in range(1, len(count)))
-        for count, place in zip(counts, places, strict=True)
-    )
+    air = air_around(ct)
+    return tuple(_outside(segmentation, air) for segmentation in segmentations)
 
 
-def _around(air: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The part of `air` (row, column) that is connected to the edge, without its outermost layer of voxels."""
-    labels, count = ndimage.label(air)
-    is_edge = np.zeros(count + 1, bool)
-    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
-        is_edge[edge] = True
-    is_edge[0] = False
-    around: NDArray[np.bool_] = ndimage.binary_erosion(is_edge[labels], _EIGHT_NEIGHBOURS, border_value=1)
-    return around
+def air_around(ct: CtVolume) -> EdgeRegions | None:
+    """The air around the patient, for `outside_body`; None if there is none. The CT is taken to be in HU."""
+    return find_edge_regions(ct.hu, lambda hu: hu <= AIR_HU, diagonal=False, shrink=True)
 
 
-def _count(
-    labels: NDArray[Any],
-    around: NDArray[np.bool_],
-    index: int,
-    counts: NDArray[np.int64],
-    places: dict[int, tuple[int, int, int]],
-) -> None:
-    """Add the voxels of one slice; the middle one of the first slice in which a segment is outside is its place."""
-    found = labels[around]
-    present = np.bincount(found, minlength=len(counts))
-    counts += present
-    for value in np.flatnonzero(present[1:]) + 1:
-        if int(value) not in places:
-            rows, columns = np.nonzero(around & (labels == value))
-            middle = len(rows) // 2
-            places[int(value)] = (index, int(rows[middle]), int(columns[middle]))
+def outside_of_runs(runs: Runs, indices: list[int], air: EdgeRegions | None, *, size: int) -> list[OutsideBody]:
+    """For the segments at `indices`, which lie in the layer of `runs`.
+
+    The location is the middle one of the voxels outside in the first slice that has any.
+    size : more than any label of the layer and any index
+    """
+    if air is None:
+        return [OutsideBody(0)] * len(indices)
+    counts, places = count_in_regions(air, runs, size)
+    found = []
+    for label in np.array(indices, np.intp) + 1:
+        k, i, j = (int(value) for value in places[label])
+        found.append(OutsideBody(int(counts[label]), (k, i, j) if counts[label] else None))
+    return found
+
+
+def _outside(segmentation: Segmentation, air: EdgeRegions | None) -> tuple[OutsideBody, ...]:
+    found: dict[int, OutsideBody] = {}
+    for layer, indices in zip(segmentation.layers, indices_by_layer(segmentation), strict=True):
+        size = table_size(layer, len(segmentation.segments))
+        found.update(zip(indices, outside_of_runs(find_runs(layer), indices, air, size=size), strict=True))
+    return tuple(found[index] for index in range(len(segmentation.segments)))

@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from segqa_dicom.measures.runs import indices_by_layer, table_size
+from segqa_dicom.measures.edge_regions import EdgeRegions, count_in_regions, find_edge_regions
+from segqa_dicom.measures.runs import Runs, find_runs, indices_by_layer, table_size
 from segqa_dicom.model import CtFacts, CtVolume, Segmentation
 
 PADDING_MAX_HU = -1500
 """No tissue and no air is this low: scanners fill what is outside the circular field of view with -2000 to -3024."""
-
-_EIGHT_NEIGHBOURS = np.ones((3, 3), np.int8)
-
-
-class _Regions(NamedTuple):
-    """Regions of a slice: (row, column) their numbers, 0 elsewhere; and by number whether one reaches the edge."""
-
-    numbers: NDArray[np.int32]
-    is_at_edge: NDArray[np.bool_]
 
 
 def padding_voxel_counts(segmentation: Segmentation, ct: CtVolume) -> NDArray[np.int64]:
@@ -34,23 +25,29 @@ def padding_voxel_counts(segmentation: Segmentation, ct: CtVolume) -> NDArray[np
     slice): a streak of metal inside the body is none. Zeros if the CT has no padding.
     """
     counts = np.zeros(len(segmentation.segments), np.int64)
-    is_low = _padding_test(ct.facts, ct.hu.dtype)
-    if is_low is None:
-        return counts
-    members = indices_by_layer(segmentation)
-    for k in _slices_with_low_edge(ct.hu, is_low):
-        low = is_low(ct.hu[k])
-        regions: _Regions | None = None
-        for layer, indices in zip(segmentation.layers, members, strict=True):
-            on_low = low & (layer[k] != 0)
-            # Labelling regions costs far more than seeing that no segment comes near.
-            if not on_low.any():
-                continue
-            regions = _find_regions(low) if regions is None else regions
-            labels = layer[k][on_low][regions.is_at_edge[regions.numbers[on_low]]]
-            found = np.bincount(labels, minlength=table_size(layer, counts.size))
-            counts[indices] += found[np.array(indices, np.intp) + 1]
+    padding = padding_regions(ct)
+    if padding is not None:
+        for layer, indices in zip(segmentation.layers, indices_by_layer(segmentation), strict=True):
+            size = table_size(layer, counts.size)
+            counts[indices] = padding_of_runs(find_runs(layer), indices, padding, size=size)
     return counts
+
+
+def padding_of_runs(runs: Runs, indices: list[int], padding: EdgeRegions | None, *, size: int) -> list[int]:
+    """Voxels on padding of the segments at `indices`, which lie in the layer of `runs`.
+
+    size : more than any label of the layer and any index
+    """
+    if padding is None:
+        return [0] * len(indices)
+    counts, _ = count_in_regions(padding, runs, size)
+    return [int(counts[index + 1]) for index in indices]
+
+
+def padding_regions(ct: CtVolume) -> EdgeRegions | None:
+    """The padding of a CT, as `padding_voxel_counts` defines it; None if it has none."""
+    is_low = _padding_test(ct.facts, ct.hu.dtype)
+    return None if is_low is None else find_edge_regions(ct.hu, is_low, diagonal=True, shrink=False)
 
 
 def _padding_test(facts: CtFacts, dtype: np.dtype[Any]) -> Callable[[NDArray[Any]], NDArray[np.bool_]] | None:
@@ -68,19 +65,3 @@ def _padding_test(facts: CtFacts, dtype: np.dtype[Any]) -> Callable[[NDArray[Any
         return low if bounds is None else low | ((hu >= bounds[0]) & (hu <= bounds[1]))
 
     return is_low
-
-
-def _slices_with_low_edge(hu: NDArray[Any], is_low: Callable[[NDArray[Any]], NDArray[np.bool_]]) -> list[int]:
-    """Slices with at least one such pixel at the edge of the matrix; only there a region can begin."""
-    edges = (hu[:, 0, :], hu[:, -1, :], hu[:, :, 0], hu[:, :, -1])
-    any_low = np.logical_or.reduce([is_low(edge).any(axis=1) for edge in edges])
-    return [int(k) for k in np.flatnonzero(any_low)]
-
-
-def _find_regions(low: NDArray[np.bool_]) -> _Regions:
-    """Regions of a (row, column) mask, connected by 8 neighbours."""
-    numbers, count = ndimage.label(low, structure=_EIGHT_NEIGHBOURS)
-    is_at_edge = np.zeros(count + 1, np.bool_)
-    for edge in (numbers[0], numbers[-1], numbers[:, 0], numbers[:, -1]):
-        is_at_edge[edge] = True
-    return _Regions(numbers, is_at_edge)

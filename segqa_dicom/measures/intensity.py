@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,10 +12,16 @@ from numpy.typing import NDArray
 from segqa_dicom.jit import kernel
 from segqa_dicom.measures.results import Intensity
 from segqa_dicom.measures.runs import Runs, find_runs, indices_by_layer, table_size
+from segqa_dicom.measures.words import read_only
 from segqa_dicom.model import CtVolume, Segmentation
 
 VALUE_BUDGET = 200_000_000
-"""HU values gathered at a time (400 MB of int16); more foreground is measured in groups of labels."""
+"""HU values gathered at a time (800 MB of float32); more foreground is measured in groups of labels."""
+
+MAX_TABLE_ROWS = 512
+"""Segments of a layer whose values are counted in a table: 128 MB if every one of them had every value."""
+
+_LOWEST, _VALUES, _BLOCK = -32768, 65536, 1024
 
 
 def measure_intensities(
@@ -40,17 +47,57 @@ def intensities_of_runs(
 ) -> list[Intensity | None]:
     """Intensities of the segments at `indices`, which lie in the layer of `runs`; the CT is taken to be in HU.
 
+    HU of type int16 are counted value by value: everything is then a sum of whole numbers, and exact. Others, or those
+    of very many segments, are gathered.
     size : more than any label of the layer and any index
     """
     if runs.shape != ct.hu.shape:
         raise ValueError(f"a layer of shape {runs.shape} does not fit a CT of shape {ct.hu.shape}")
-    counts = np.zeros(size, np.int64)
-    _count_voxels(runs.first, runs.stop, runs.labels, counts)
-    rows = np.ascontiguousarray(ct.hu).reshape(-1, ct.hu.shape[2])
+    if ct.hu.dtype == np.int16 and len(indices) <= MAX_TABLE_ROWS and ct.hu.size < 2**32:
+        return _intensities_by_value(runs, indices, ct.hu, size)
+    # bincount adds in float64, which is exact below 2**53 voxels.
+    lengths = runs.stop.astype(np.int64) - runs.first
+    counts = np.bincount(runs.labels, weights=lengths, minlength=size).astype(np.int64)
+    rows = read_only(ct.hu).reshape(-1, ct.hu.shape[2])
     intensities: list[Intensity | None] = []
     for group in _groups(indices, counts, value_budget):
         intensities += _measure_group(rows, runs, group, counts)
     return intensities
+
+
+def _intensities_by_value(runs: Runs, indices: list[int], hu: NDArray[Any], size: int) -> list[Intensity | None]:
+    """Intensities from a table of how many voxels of each segment have each of the 65,536 values of an int16.
+
+    Only the parts of the table that are used take memory: a segment has a few hundred values that lie together.
+    """
+    places = np.full(size, -1, np.int64)
+    places[np.array(indices, np.intp) + 1] = np.arange(len(indices)) * _VALUES - _LOWEST
+    table = np.zeros(len(indices) * _VALUES, np.uint32)
+    _count_values(read_only(hu), hu.shape[2], runs.row_starts, runs.first, runs.stop, runs.labels, places, table)
+    blocks = table.reshape(len(indices), _VALUES // _BLOCK, _BLOCK)
+    is_used = blocks.max(axis=2) > 0
+    return [_intensity_of_counts(blocks[at], is_used[at]) for at in range(len(indices))]
+
+
+def _intensity_of_counts(counts: NDArray[np.uint32], is_used: NDArray[np.bool_]) -> Intensity | None:
+    """Statistics of voxels of which ``counts.flat[n]`` have the value ``n - 32768``; correctly rounded.
+
+    is_used : which rows of `counts` have any; to look for values in all of them takes longer than to count them
+    """
+    blocks = np.flatnonzero(is_used)
+    if not blocks.size:
+        return None
+    numbers = counts[blocks[0] : blocks[-1] + 1].reshape(-1).astype(np.int64)
+    lowest = int(blocks[0]) * _BLOCK + _LOWEST
+    values = np.arange(lowest, lowest + numbers.size)
+    ends = np.cumsum(numbers)
+    count = int(ends[-1])
+    # Below 2**63 for any number of int16 values that a table of uint32 can count.
+    total, squares = int(numbers @ values), int(numbers @ values**2)
+    ranks = [0, (count - 1) // 2, count // 2, count - 1]
+    smallest, lower, upper, largest = (float(value) for value in values[np.searchsorted(ends, ranks, side="right")])
+    sd = math.sqrt((count * squares - total**2) / count**2)
+    return Intensity(total / count, sd, smallest, largest, (lower + upper) / 2)
 
 
 def _groups(indices: list[int], counts: NDArray[np.int64], value_budget: int) -> Iterator[list[int]]:
@@ -112,9 +159,19 @@ def _mean_square_deviation(values: NDArray[Any], mean: float) -> float:
 
 
 @kernel
-def _count_voxels(first: NDArray[Any], stop: NDArray[Any], labels: NDArray[Any], counts: NDArray[np.int64]) -> None:
-    for run in range(labels.size):
-        counts[labels[run]] += np.int64(stop[run]) - np.int64(first[run])
+def _count_values(
+    hu: NDArray[np.int16], columns: int, row_starts: NDArray[np.int64], first: NDArray[Any], stop: NDArray[Any],
+    labels: NDArray[Any], places: NDArray[np.int64], table: NDArray[np.uint32],
+) -> None:  # fmt: skip
+    """Count the value v of each voxel of a label in ``table[places[label] + v]``; labels with a negative place not."""
+    for row in range(row_starts.size - 1):
+        for run in range(row_starts[row], row_starts[row + 1]):
+            place = places[labels[run]]
+            if place < 0:
+                continue
+            # Unsigned indices are not looked at for counting from the end.
+            for voxel in range(np.uint64(row * columns + first[run]), np.uint64(row * columns + stop[run])):
+                table[np.uint64(place + hu[voxel])] += np.uint32(1)
 
 
 @kernel

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segqa_dicom.jit import kernel
+from segqa_dicom.measures.words import BLOCK_WORDS, first_byte, read_only, whole_words
 from segqa_dicom.model import LabelArray
 
 DENSE_LIMIT = 16_000_000
@@ -70,11 +71,10 @@ def joint_counts(a: LabelArray, b: LabelArray) -> JointCounts:
     """
     if a.shape != b.shape:
         raise ValueError(f"layers of shape {a.shape} and {b.shape} cannot overlap")
-    flat_a, flat_b = np.ascontiguousarray(a).reshape(-1), np.ascontiguousarray(b).reshape(-1)
-    rows, columns = _label_limit(flat_a), _label_limit(flat_b)
+    rows, columns = _label_limit(a), _label_limit(b)
     if rows * columns <= DENSE_LIMIT:
-        return _dense_counts(flat_a, flat_b, rows, columns)
-    return _sparse_counts(flat_a, flat_b)
+        return _dense_counts(a, b, rows, columns)
+    return _sparse_counts(read_only(a), read_only(b))
 
 
 def dice(intersection: int, n_a: int, n_b: int) -> float | None:
@@ -92,11 +92,11 @@ def volume_difference_percent(evaluated_ml: float, reference_ml: float) -> float
     return 100.0 * (evaluated_ml - reference_ml) / reference_ml if reference_ml else None
 
 
-def _label_limit(flat: NDArray[Any]) -> int:
-    """A number that is larger than every label of `flat`; for uint8 not worth a sweep."""
-    if flat.dtype == np.uint8:
+def _label_limit(layer: LabelArray) -> int:
+    """A number that is larger than every label of `layer`; for uint8 not worth a sweep."""
+    if layer.dtype == np.uint8:
         return 256
-    return int(flat.max()) + 1 if flat.size else 1
+    return int(layer.max()) + 1 if layer.size else 1
 
 
 def _sum_per_label(labels: NDArray[np.int32], voxel_count: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -104,10 +104,12 @@ def _sum_per_label(labels: NDArray[np.int32], voxel_count: NDArray[np.int64]) ->
     return np.bincount(labels, weights=voxel_count).astype(np.int64)
 
 
-def _dense_counts(flat_a: NDArray[Any], flat_b: NDArray[Any], rows: int, columns: int) -> JointCounts:
+def _dense_counts(a: LabelArray, b: LabelArray, rows: int, columns: int) -> JointCounts:
     table = np.zeros((rows, columns), np.int64)
-    if flat_a.size:
-        _count_pairs(flat_a, flat_b, table)
+    if a.size:
+        # One type for both: a word then holds as many voxels of one as of the other.
+        dtype = np.promote_types(a.dtype, b.dtype)
+        _count_pairs(*whole_words(a.astype(dtype, copy=False)), *whole_words(b.astype(dtype, copy=False)), table)
     table[0, 0] = 0
     label_a, label_b = np.nonzero(table)
     return JointCounts(label_a.astype(np.int32), label_b.astype(np.int32), table[label_a, label_b])
@@ -143,33 +145,47 @@ def _merge(keys: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[NDArray[
 
 
 @kernel
-def _count_pairs(flat_a: Any, flat_b: Any, table: NDArray[np.int64]) -> None:
-    """Add the length of every run of one pair of labels to its counter; counters are touched at ends of runs only."""
-    block = 4096
-    changes = np.zeros(block, np.uint8)
-    words = changes.view(np.uint64)
+def _count_pairs(
+    flat_a: Any, words_a: NDArray[np.uint64], flat_b: Any, words_b: NDArray[np.uint64], table: NDArray[np.int64]
+) -> None:
+    """Add the length of every run of one pair of labels to its counter; counters are touched at ends of runs only.
+
+    Both layers are of one type. After the last whole word comes one for the voxels that are left.
+    """
+    in_voxel = (np.uint64(1) << np.uint64(8 * flat_a.itemsize)) - np.uint64(1)
+    in_word = 8 // flat_a.itemsize
+    marks = np.empty(BLOCK_WORDS, np.uint64)
     label_a, label_b, start = flat_a[0], flat_b[0], 0
-    for begin in range(0, flat_a.size, block):
-        end = min(begin + block, flat_a.size)
-        if end - begin < block:
-            changes[:] = 0
-        changes[0] = flat_a[begin] != label_a or flat_b[begin] != label_b
-        _mark_changes(flat_a[begin:end], flat_b[begin:end], changes)
-        for word in range(words.size):
-            if words[word] == 0:
-                continue
-            for j in range(8 * word, 8 * word + 8):
-                if changes[j] != 0:
-                    table[label_a, label_b] += begin + j - start
-                    label_a, label_b, start = flat_a[begin + j], flat_b[begin + j], begin + j
+    for begin in range(0, words_a.size + 1, BLOCK_WORDS):
+        count = min(BLOCK_WORDS, words_a.size - begin)
+        _mark_pairs(words_a, words_b, begin, np.uint64(8 * flat_a.itemsize), marks[:count])
+        if count < BLOCK_WORDS:
+            marks[count] = ~np.uint64(0)
+            count += 1
+        for word in range(count):
+            mark = marks[word]
+            while mark != 0:
+                byte = first_byte(mark) & ~np.uint64(flat_a.itemsize - 1)
+                mark &= ~(in_voxel << (byte << np.uint64(3)))
+                voxel = (begin + word) * in_word + (np.int64(byte) >> (flat_a.itemsize - 1))
+                if voxel < flat_a.size:
+                    table[label_a, label_b] += voxel - start
+                    label_a, label_b, start = flat_a[voxel], flat_b[voxel], voxel
     table[label_a, label_b] += flat_a.size - start
 
 
 @kernel
-def _mark_changes(part_a: Any, part_b: Any, changes: NDArray[np.uint8]) -> None:
-    """Mark the voxels, but for the first, whose pair of labels differs from the one before.
-
-    A loop of its own because the compiler vectorises it.
-    """
-    for j in range(1, part_a.size):
-        changes[j] = (part_a[j] != part_a[j - 1]) | (part_b[j] != part_b[j - 1])
+def _mark_pairs(
+    words_a: NDArray[np.uint64], words_b: NDArray[np.uint64], begin: int, shift: np.uint64, marks: NDArray[np.uint64]
+) -> None:
+    """Set the bytes of `marks` of voxels whose pair of labels differs from the one before, else 0 (`mark_changes`)."""
+    back = np.uint64(64) - shift
+    start = max(begin, 1)
+    if begin == 0 and marks.size > 0:
+        marks[0] = ~np.uint64(0)
+    part_a, part_b = words_a[start - 1 : begin + marks.size], words_b[start - 1 : begin + marks.size]
+    rest = marks[start - begin :]
+    for i in range(rest.size):
+        changes_a = part_a[i + 1] ^ ((part_a[i + 1] << shift) | (part_a[i] >> back))
+        changes_b = part_b[i + 1] ^ ((part_b[i + 1] << shift) | (part_b[i] >> back))
+        rest[i] = changes_a | changes_b

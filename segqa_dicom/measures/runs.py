@@ -13,9 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segqa_dicom.jit import kernel
+from segqa_dicom.measures.words import BLOCK_WORDS, first_byte, mark_changes, whole_words
 from segqa_dicom.model import LabelArray, Segmentation
 
 _MAX_UINT16 = int(np.iinfo(np.uint16).max)
+
+_VOXELS_PER_RUN = 128
+"""Room for the runs to begin with; a CT with a hundred structures has about 220 voxels to a run."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,17 +48,28 @@ class Runs:
 def find_runs(layer: LabelArray) -> Runs:
     """Runs of every label of a layer (slice, row, column); none if the layer is empty."""
     slices, rows, columns = layer.shape
-    flat = np.ascontiguousarray(layer).reshape(slices * rows, columns)
+    flat, words = whole_words(layer)
     row_starts = np.zeros(slices * rows + 1, np.int64)
     column_type = np.uint16 if columns <= _MAX_UINT16 else np.int32
-    _sweep_rows(flat, row_starts, np.zeros(0, column_type), np.zeros(0, column_type), np.zeros(0, layer.dtype))
-    np.cumsum(row_starts, out=row_starts)
+    first, stop = np.empty(0, column_type), np.empty(0, column_type)
+    labels = np.empty(0, flat.dtype)
+    progress = np.zeros(3, np.int64)
+    # How many runs there are shows only in the sweep, which stops when it may run out of room.
+    capacity = flat.size // _VOXELS_PER_RUN + slices * rows
+    while flat.size:
+        first, stop, labels = (_enlarged(part, capacity) for part in (first, stop, labels))
+        wanted = _sweep(flat, words, columns, progress, row_starts, first, stop, labels)
+        if wanted == 0:
+            break
+        capacity = max(2 * capacity, wanted)
     count = int(row_starts[-1])
-    first, stop = np.empty(count, column_type), np.empty(count, column_type)
-    labels = np.empty(count, layer.dtype)
-    if count:
-        _sweep_rows(flat, row_starts, first, stop, labels)
-    return Runs((slices, rows, columns), row_starts, first, stop, labels)
+    return Runs((slices, rows, columns), row_starts, first[:count], stop[:count], labels[:count])
+
+
+def _enlarged(part: NDArray[Any], capacity: int) -> NDArray[Any]:
+    larger = np.empty(capacity, part.dtype)
+    larger[: part.size] = part
+    return larger
 
 
 def table_size(layer: LabelArray, segment_count: int) -> int:
@@ -71,56 +86,69 @@ def indices_by_layer(segmentation: Segmentation) -> list[list[int]]:
 
 
 @kernel
-def _sweep_rows(
-    layer: Any, row_starts: NDArray[np.int64], first: NDArray[Any], stop: NDArray[Any], labels: NDArray[Any]
-) -> None:
-    """Fill in the runs of row r from ``row_starts[r]`` on; without room for any, count them in the next entry."""
-    rows, columns = layer.shape
-    count_only = labels.size == 0
-    changes = np.zeros((columns + 7) // 8 * 8, np.uint8)
-    for row in range(rows):
-        _mark_changes(layer[row], changes)
-        if count_only:
-            row_starts[row + 1] = _write_runs(layer[row], changes, 0, first, stop, labels)
-        elif row_starts[row] < row_starts[row + 1]:
-            _write_runs(layer[row], changes, row_starts[row], first, stop, labels)
+def _sweep(
+    flat: Any, words: NDArray[np.uint64], columns: int, progress: NDArray[np.int64], row_starts: NDArray[np.int64],
+    first: NDArray[Any], stop: NDArray[Any], labels: NDArray[Any],
+) -> int:  # fmt: skip
+    """Write all runs; 0 when done, else the room that is needed to go on from `progress` (next word, row, run).
 
-
-@kernel
-def _mark_changes(voxels: Any, changes: NDArray[np.uint8]) -> None:
-    """Mark the voxels of a row that differ from the one before; what is before the first counts as background.
-
-    A loop of its own because the compiler vectorises it.
+    After the last whole word comes one for the voxels that are left and for the end, where background begins.
     """
-    changes[0] = voxels[0] != 0
-    for j in range(1, voxels.size):
-        changes[j] = voxels[j] != voxels[j - 1]
+    bits = np.uint64(8 * flat.itemsize)
+    in_word = 8 // flat.itemsize
+    marks = np.empty(BLOCK_WORDS, np.uint64)
+    begin, row, run = progress[0], progress[1], progress[2]
+    while begin <= words.size:
+        end = min(begin + BLOCK_WORDS, words.size)
+        if begin < words.size:
+            mark_changes(words, begin, bits, marks[: end - begin])
+        else:
+            end += 1
+            marks[0] = ~np.uint64(0)
+        # Every voxel may begin a run, and so does every row that a label runs through without a change.
+        wanted = int(run + (end - begin) * in_word + end * in_word // columns - row + 2)
+        if wanted > labels.size:
+            progress[0], progress[1], progress[2] = begin, row, run
+            return wanted
+        row, run = _write_runs(flat, marks[: end - begin], begin, columns, row, run, row_starts, first, stop, labels)
+        begin = end
+    row_starts[row + 1 :] = run
+    return 0
 
 
 @kernel
 def _write_runs(
-    voxels: Any, changes: NDArray[np.uint8], run: int, first: NDArray[Any], stop: NDArray[Any], labels: NDArray[Any]
-) -> int:
-    """Write the runs of a row from place `run` on, if there is room at all; the place after the last one."""
-    write = labels.size > 0
-    words = changes.view(np.uint64)
-    current = voxels.dtype.type(0)
-    for word in range(words.size):
-        if words[word] == 0:
-            continue
-        for j in range(8 * word, 8 * word + 8):
-            if changes[j] == 0:
+    flat: Any, marks: NDArray[np.uint64], begin: int, columns: int, row: int, run: int,
+    row_starts: NDArray[np.int64], first: NDArray[Any], stop: NDArray[Any], labels: NDArray[Any],
+) -> tuple[int, int]:  # fmt: skip
+    """Write the runs that end at a mark of the words from `begin` on; the row and the run that are open after them."""
+    in_voxel = (np.uint64(1) << np.uint64(8 * flat.itemsize)) - np.uint64(1)
+    in_word = 8 // flat.itemsize
+    background = flat.dtype.type(0)
+    current = flat[begin * in_word - 1] if begin > 0 else background
+    for word in range(marks.size):
+        mark = marks[word]
+        while mark != 0:
+            byte = first_byte(mark) & ~np.uint64(flat.itemsize - 1)
+            mark &= ~(in_voxel << (byte << np.uint64(3)))
+            voxel = (begin + word) * in_word + (np.int64(byte) >> (flat.itemsize - 1))
+            label = flat[voxel] if voxel < flat.size else background
+            if label == current:
                 continue
-            if current != 0:
-                if write:
-                    stop[run] = j
+            while (row + 1) * columns <= voxel:
+                if current != 0:
+                    stop[run] = columns
+                    run += 1
+                    first[run] = 0
+                    labels[run] = current
+                row += 1
+                row_starts[row] = run
+            column = voxel - row * columns
+            if current != 0 and first[run] < column:
+                stop[run] = column
                 run += 1
-            current = voxels[j]
-            if current != 0 and write:
-                first[run] = j
-                labels[run] = current
-    if current != 0:
-        if write:
-            stop[run] = voxels.size
-        run += 1
-    return run
+            if label != 0:
+                first[run] = column
+                labels[run] = label
+            current = label
+    return row, run
