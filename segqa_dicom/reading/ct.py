@@ -18,16 +18,15 @@ from segqa_dicom.progress import Progress, silent
 from segqa_dicom.reading.dataset import (
     OpenedObject,
     numbers,
-    open_object,
     text,
     translated,
     whole_number,
     whole_number_or,
 )
 from segqa_dicom.reading.encodings import frame_decoder, lossy_method
-from segqa_dicom.reading.headers import PlainObject, open_header
+from segqa_dicom.reading.headers import open_header
 from segqa_dicom.reading.limits import Limits
-from segqa_dicom.reading.native import read_native
+from segqa_dicom.reading.native import native_pixels, rescaled_in_place
 from segqa_dicom.reading.slices import Rescale, Slice, direction_cosines, slices_of
 from segqa_dicom.reading.stacks import one_acquisition, one_per_position, one_volume
 from segqa_dicom.uids import normalised_uid
@@ -177,7 +176,9 @@ def _decode(
         by_file.setdefault(part.file, []).append(index)
     done = 0
     for file, indices in by_file.items():
-        if read_native(found.objects[file], stack[indices[0]], hu[indices[0]]):  # then it is the only slice of its file
+        with_it = _with_native(hu, indices[0], found.objects[file], stack[indices[0]])
+        if with_it is not None:  # then it is the only slice of its file
+            hu = with_it
             progress("reading CT", done := done + 1, len(stack))
             continue
         left = list(indices)
@@ -203,6 +204,17 @@ def _without(hu: NDArray[Any], failed: Collection[int]) -> NDArray[Any]:
     return hu[: len(kept)]
 
 
+def _with_native(hu: NDArray[Any], index: int, opened: OpenedObject, part: Slice) -> NDArray[Any] | None:
+    """`hu` with one more slice by the fast path; None if pydicom has to decode it."""
+    whole = hu.dtype == np.int16
+    pixels = native_pixels(opened, part, hu[index] if whole else np.empty(part.matrix, np.int16))
+    if pixels is None:
+        return None
+    if whole and rescaled_in_place(pixels, part.rescale):
+        return hu
+    return _store(hu, index, pixels.values, part.rescale)
+
+
 def _store(hu: NDArray[Any], index: int, pixels: NDArray[Any], rescale: Rescale) -> NDArray[Any]:
     if hu.dtype == np.int16:
         values = pixels.astype(np.int64) * int(rescale.slope) + int(rescale.intercept)
@@ -216,22 +228,20 @@ def _store(hu: NDArray[Any], index: int, pixels: NDArray[Any], rescale: Rescale)
 
 def _decoded_frames(opened: OpenedObject, parts: list[Slice], limits: Limits) -> Iterator[NDArray[Any]]:
     """The wanted frames of one object, one after the other; raises at the first that is damaged."""
-    if isinstance(opened, PlainObject):
-        opened = open_object(opened.path, limits)
-    _check_encoding(opened, limits)
+    _check_encoding(opened, parts[0].matrix, limits)
     dataset = opened.with_pixels()
     decoder, options = frame_decoder(opened)
     for array, _ in decoder.iter_array(dataset, indices=[part.frame for part in parts], **options):
         yield _checked(array, parts[0].matrix, dataset)
 
 
-def _check_encoding(opened: OpenedObject, limits: Limits) -> None:
+def _check_encoding(opened: OpenedObject, matrix: tuple[int, int], limits: Limits) -> None:
     dataset = opened.dataset
     if whole_number_or(dataset, "SamplesPerPixel", 1) != 1:
         raise Inconsistent("it has more than one sample per pixel")
     frames = whole_number_or(dataset, "NumberOfFrames", 1)
     bits = whole_number(dataset, "BitsAllocated", low=8, high=32)
-    decoded = int(dataset.Rows) * int(dataset.Columns) * frames * bits // 8
+    decoded = matrix[0] * matrix[1] * frames * bits // 8
     encoded = opened.path.stat().st_size if opened.inflated is None else len(opened.inflated)
     allowed = 1 if opened.is_native_little_endian else limits.max_compression_ratio
     if decoded > encoded * allowed:

@@ -173,7 +173,7 @@ def _walk(
                 raise Unfamiliar("an item in another character set")
             return found, position
         if length == UNDEFINED_LENGTH:
-            _check_sequence(data, tag, vr, value)
+            _check_sequence(data, tag, vr, value, stop)
             end = _end_of_sequence(data, value, stop, implicit=implicit, depth=depth + 1)
         else:
             end = value + length
@@ -195,11 +195,13 @@ def _long_form_length(data: _Data, begin: int, value: int, stop: int) -> int:
     return length
 
 
-def _check_sequence(data: _Data, tag: int, vr: bytes, value: int) -> None:
+def _check_sequence(data: _Data, tag: int, vr: bytes, value: int, stop: int) -> None:
     """Raise unless an element of undefined length is a sequence to pydicom: by its VR, the dictionary, or its items."""
     if vr:
         known = vr == b"SQ"
     elif tag >> 16 & 1:
+        if value + 4 > stop:
+            raise Cut(value + 4)
         known = data[value : value + 4] == _ITEM_BYTES
     else:
         try:

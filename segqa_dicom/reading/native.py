@@ -1,7 +1,7 @@
 """Pixels of plain CT slices straight from the file into the volume: the fast path of reading CT.
 
-For one frame of uncompressed 16-bit pixels whose rescale only adds a whole number, which is nearly all CT; what is done
-to the bits is what pydicom's decoder does to them. For everything else the answer is no, and pydicom reads it.
+For one frame of uncompressed 16-bit pixels, which is nearly all CT; what is done to the bits is what pydicom's decoder
+does to them. For everything else the answer is no, and pydicom reads it.
 """
 
 from __future__ import annotations
@@ -24,50 +24,54 @@ _HU_MIN, _HU_MAX = -32768, 32767
 
 
 @dataclass(frozen=True, slots=True)
-class _Stored:
-    """How 16 bits hold a pixel."""
+class NativePixels:
+    """Stored values, (row, column), uint16 or int16, and between which their number of bits lets them lie."""
 
-    bits: int
-    signed: bool
-
-    @property
-    def range(self) -> tuple[int, int]:
-        return (-(1 << self.bits - 1), (1 << self.bits - 1) - 1) if self.signed else (0, (1 << self.bits) - 1)
+    values: NDArray[Any]
+    lowest: int
+    highest: int
 
 
-def read_native(opened: OpenedObject, part: Slice, target: NDArray[Any]) -> bool:
-    """Put the HU of a slice into `target`, (row, column); whether that was possible.
+def native_pixels(opened: OpenedObject, part: Slice, into: NDArray[np.int16]) -> NativePixels | None:
+    """The pixels of a slice, read into memory that is given, (row, column); None if pydicom has to read them.
 
-    If not, whatever the reason, `target` may have changed, and the reference path has to fill it or to say why not.
+    Then `into` may have changed, and nothing is said about what is wrong, if anything.
     """
-    offset = int(part.rescale.intercept)
-    if target.dtype != np.int16 or not _adds_whole_number(part.rescale) or not isinstance(opened, PlainObject):
+    if not isinstance(opened, PlainObject) or sys.byteorder != "little":
+        return None
+    bits = _stored_bits(opened, part)
+    if bits is None or not _fill(opened, into):
+        return None
+    signed = opened.dataset.get("PixelRepresentation") == 1
+    values = into if signed else into.view(np.uint16)
+    if bits < 16:  # as pydicom does: what lies in the unused high bits is not part of the value
+        np.left_shift(values, 16 - bits, out=values)
+        np.right_shift(values, 16 - bits, out=values)
+    lowest = -(1 << bits - 1) if signed else 0
+    return NativePixels(values, lowest, lowest + (1 << bits) - 1)
+
+
+def rescaled_in_place(pixels: NativePixels, rescale: Rescale) -> bool:
+    """Turn stored values into HU, int16, where they lie; False, and nothing is done, if that takes more than adding."""
+    offset = int(rescale.intercept)
+    if rescale.slope != 1 or offset != rescale.intercept:
         return False
-    stored = _stored(opened, part)
-    if stored is None or not _fill(opened, target):
-        return False
-    values = target.view(np.int16 if stored.signed else np.uint16)
-    unused = 16 - stored.bits
-    if unused:  # as pydicom does: what lies in the unused high bits is not part of the value
-        np.left_shift(values, unused, out=values)
-        np.right_shift(values, unused, out=values)
-    if not _all_within(values, stored.range, _HU_MIN - offset, _HU_MAX - offset):
+    low, high = _HU_MIN - offset, _HU_MAX - offset
+    values = pixels.values
+    if (pixels.lowest < low and values.min() < low) or (pixels.highest > high and values.max() > high):
         return False
     if offset:  # modulo 2**16, and all results are within: so it does not matter that unsigned values look signed
-        np.add(target, np.int16((offset - _HU_MIN) % 65536 + _HU_MIN), out=target)
+        hu = values.view(np.int16)
+        np.add(hu, np.int16((offset - _HU_MIN) % 65536 + _HU_MIN), out=hu)
     return True
 
 
-def _adds_whole_number(rescale: Rescale) -> bool:
-    return rescale.slope == 1 and rescale.intercept.is_integer()
-
-
-def _stored(opened: PlainObject, part: Slice) -> _Stored | None:
-    """How pixels are stored, if all that pydicom asks for is there and as expected."""
+def _stored_bits(opened: PlainObject, part: Slice) -> int | None:
+    """Bits Stored, if all that pydicom asks for is there and as expected."""
     dataset: Any = opened.dataset
-    if not isinstance(dataset, PlainDataset) or sys.byteorder != "little" or part.ref.frame_number is not None:
+    if not isinstance(dataset, PlainDataset) or part.ref.frame_number is not None:
         return None
-    bits, signed = dataset.get("BitsStored"), dataset.get("PixelRepresentation")
+    bits = dataset.get("BitsStored")
     plain = (
         opened.is_native_little_endian
         and opened.pixel_stop - opened.pixel_start == part.matrix[0] * part.matrix[1] * 2
@@ -76,16 +80,16 @@ def _stored(opened: PlainObject, part: Slice) -> _Stored | None:
         and dataset.get("PhotometricInterpretation") in ("MONOCHROME1", "MONOCHROME2")
         and dataset.get("BitsAllocated") == 16
         and bits in range(1, 17)
-        and signed in (0, 1)
+        and dataset.get("PixelRepresentation") in (0, 1)
         and ("NumberOfFrames" not in dataset or dataset.get("NumberOfFrames") == 1)
         and ("PlanarConfiguration" not in dataset or dataset.get("PlanarConfiguration") in (0, 1))
         and "ExtendedOffsetTable" not in dataset
         and not dataset.has_group(_OVERLAYS)
     )
-    return _Stored(int(bits), signed == 1) if plain else None
+    return int(bits) if plain else None
 
 
-def _fill(opened: PlainObject, target: NDArray[Any]) -> bool:
+def _fill(opened: PlainObject, target: NDArray[np.int16]) -> bool:
     """Read the bytes of the pixels into `target`, if they are all there and nothing strange follows them."""
     if opened.pixel_stop > opened.size or opened.size - opened.pixel_stop > _LONGEST_TAIL:
         return False
@@ -106,8 +110,3 @@ def _is_plain_tail(data: bytes, *, implicit: bool) -> bool:
     except Unfamiliar:
         return False
     return bool(found) and found[0][0] > PIXEL_DATA and found[-1][4] == len(data)
-
-
-def _all_within(values: NDArray[Any], possible: tuple[int, int], low: int, high: int) -> bool:
-    """Whether all values are between `low` and `high`; looked at only if their type allows others."""
-    return (possible[0] >= low or int(values.min()) >= low) and (possible[1] <= high or int(values.max()) <= high)
