@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 REAL_CASE = ROOT.parent / "shared" / "data" / "case_A"
 """A small real case, if it lies beside the project."""
 REVIEW = "review"
-TINY = Request("torso", (24, 64, 64), 8)
+TINY = Request("torso", (24, 64, 64), 8, arrays=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -104,7 +104,7 @@ def run(options: argparse.Namespace, console: Console) -> Results:
             tiny = made("tiny", TINY)
             results.limits += limits(torso, tiny, repeat=options.repeat, say=console.print)
             if options.cases:
-                cases = made("cases", Request("torso", shape, structures, copies=options.cases))
+                cases = made("cases", Request("torso", shape, structures, copies=options.cases, arrays=False))
                 results.limits += throughput(cases, options.cases, say=console.print)
     if not is_full:
         results.limits = [replace(one, bound=None) for one in results.limits]

@@ -17,15 +17,16 @@ from scipy import ndimage
 
 from benchmarks.seg_writer import write_binary_seg
 from benchmarks.upsampling import upsampled_case
+from benchmarks.warping import warped
 from segqa_dicom.model import Code, CodedStructure
-from segqa_dicom.phantoms import Phantom, PhantomStructure, errors, torso, write_ct
+from segqa_dicom.phantoms import Phantom, PhantomStructure, torso, write_ct
 from segqa_dicom.phantoms.solids import paint, sphere
 from segqa_dicom.phantoms.torso import BODY_HALF_DEPTH_MM, BODY_HALF_WIDTH_MM, HEIGHT_MM
 
 Labels = NDArray[Any]
 Shape = tuple[int, int, int]
 
-VERSION = 1
+VERSION = 2
 """Raised when the same request makes another input, so that kept folders are made anew."""
 FULL_SHAPE: Shape = (300, 512, 512)
 FULL_STRUCTURES = 104
@@ -39,6 +40,7 @@ class Request:
 
     models : a is the truth, b has errors, c is like b with other boundaries
     copies : the same study this many times, each with UIDs of its own
+    arrays : also write CT and labels as arrays, for the steps that start with them
     source : name of the case that it was made from
     """
 
@@ -47,6 +49,7 @@ class Request:
     structures: int
     models: int = 2
     copies: int = 1
+    arrays: bool = True
     source: str = ""
     version: int = VERSION
 
@@ -137,6 +140,8 @@ def _write(place: Path, phantom: Phantom, models: Sequence[Labels], request: Req
             write_binary_seg(labels, phantom.structures, ct, case / f"{name}.dcm", model=f"Model {name}")
             for name, labels in zip(_MODELS, models, strict=False)
         ]
+    if not request.arrays:
+        return frames
     np.save(place / "hu.npy", phantom.hu)
     for name, labels in zip(_MODELS, models, strict=False):
         np.save(place / f"{name}.npy", labels)
@@ -184,8 +189,8 @@ def _ball_codes() -> CodedStructure:
 
 def _with_errors(phantom: Phantom, seed: int) -> Labels:
     """Boundaries that wander by about 1 mm; structures missing, cut, swapped left for right; islands."""
-    voxels = tuple(min(1.0 / step, 2.0) for step in phantom.geometry.spacing_mm)
-    labels = cast("Labels", errors.jitter(phantom.labels, seed=seed, voxels=cast("Any", voxels), smoothness=24))
+    voxels = [min(1.0 / step, 2.0) for step in phantom.geometry.spacing_mm]
+    labels = warped(phantom.labels, seed=seed, voxels=(voxels[0], voxels[1], voxels[2]))
     random = np.random.default_rng(seed)
     counts = np.bincount(labels.reshape(-1), minlength=len(phantom.structures) + 1)
     by_size = [int(value) for value in np.argsort(counts) if value and counts[value]]

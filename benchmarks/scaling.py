@@ -10,6 +10,7 @@ import argparse
 import json
 import shutil
 import statistics
+import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str]) -> None:
     with ExitStack() as stack:
         folder = options.input or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="segqa-benchmark-")))
         points = measured(options, folder, console)
-    Console(highlight=False).print(table(points))
+    Console(width=None if sys.stdout.isatty() else 150, highlight=False).print(table(points))
     if options.json:
         content: dict[str, Any] = {"machine": machine(), "points": [asdict(point) for point in points]}
         write(json.dumps(content, indent=2) + "\n", options.json)
@@ -100,12 +101,12 @@ def measured(options: argparse.Namespace, folder: Path, console: Console) -> lis
 def _compile(folder: Path) -> None:
     """Reviews of tiny cases whose labels have one and two bytes."""
     for structures in (8, 300):
-        study = prepared(f"tiny_{structures}", folder, Request("torso", (24, 64, 64), structures))
+        study = prepared(f"tiny_{structures}", folder, Request("torso", (24, 64, 64), structures, arrays=False))
         review(of_two_models(study))
 
 
 def _point(along: str, shape: Shape, structures: int, options: argparse.Namespace, folder: Path) -> Point:
-    study = prepared(f"scaling_{structures}_{shape[0]}", folder, Request("torso", shape, structures))
+    study = prepared(f"scaling_{structures}_{shape[0]}", folder, Request("torso", shape, structures, arrays=False))
     runs = [review(of_two_models(study)) for _ in range(options.repeat)]
     if not options.input:
         shutil.rmtree(study.folder)
