@@ -44,8 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(width=None if sys.stdout.isatty() else 250, highlight=False)
     results = run(options, Console(stderr=True, highlight=False))
     show(results, console)
-    if options.json:
-        write(results.as_json(), options.json)
+    _keep(results, options)
     if options.markdown:
         write(markdown(results), options.markdown)
     differs = any(row.agreement is not None and row.agreement.is_good is False for row in results.rows)
@@ -98,11 +97,18 @@ def run(options: argparse.Namespace, console: Console) -> Results:
         is_full = (shape, structures) == (FULL_SHAPE, FULL_STRUCTURES)
         setting = Setting(options.repeat, options.every, options.same_process, is_full, console.print)
         for study in studies:
-            results.rows += _rows(study, steps, setting)
+            for step in steps:
+                if step.real or study is torso:
+                    results.rows += contest(step, study, setting)
+                    _keep(results, options)
+            total = chain(results.rows, study.name, judged=setting.judged)
+            is_ours = [row.study == study.name and row.step == "files" for row in results.rows]
+            results.rows = [total if total and it else row for row, it in zip(results.rows, is_ours, strict=True)]
         results.limits += _limits_of_steps(results.rows, steps)
         if REVIEW in options.steps:
             tiny = made("tiny", TINY)
             results.limits += limits(torso, tiny, repeat=options.repeat, say=console.print)
+            _keep(results, options)
             if options.cases:
                 cases = made("cases", Request("torso", shape, structures, copies=options.cases, arrays=False))
                 results.limits += throughput(cases, options.cases, say=console.print)
@@ -113,13 +119,10 @@ def run(options: argparse.Namespace, console: Console) -> Results:
     return results
 
 
-def _rows(study: Study, steps: Sequence[Step], setting: Setting) -> list[Row]:
-    rows: list[Row] = []
-    for step in steps:
-        if step.real or study.name == "torso":
-            rows += contest(step, study, setting)
-    total = chain(rows, study.name, judged=setting.judged)
-    return [total if total and row.step == "files" else row for row in rows]
+def _keep(results: Results, options: argparse.Namespace) -> None:
+    """What was measured so far, for runs that are stopped."""
+    if options.json:
+        write(results.as_json(), options.json)
 
 
 def _limits_of_steps(rows: Sequence[Row], steps: Sequence[Step]) -> list[Limit]:
