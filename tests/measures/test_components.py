@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from segqa_dicom.measures import connected_components, find_runs
+from segqa_dicom.measures import connected_components, find_runs, runs
 from segqa_dicom.measures.results import Components
 
 from .factories import blobs, noise
@@ -134,19 +134,82 @@ def test_labels_that_are_not_asked_for_are_left_out() -> None:
     assert as_tuples(only_four[0]) == expected_components(volume == 4)
 
 
-@pytest.mark.parametrize("volume", VOLUMES)
-def test_runs_rebuild_the_layer(volume: np.ndarray) -> None:
-    runs = find_runs(volume)
-    rebuilt = np.zeros_like(volume).reshape(-1, volume.shape[2])
+def assert_runs_are_exact(volume: np.ndarray) -> None:
+    """They rebuild the layer, lie in order, and none could be longer."""
+    found = find_runs(volume)
+    assert found.row_starts[0] == 0
+    assert found.row_starts[-1] == found.count == len(found.first) == len(found.stop)
+    rebuilt = np.zeros_like(volume, order="C").reshape(-1, volume.shape[2])
     for row in range(len(rebuilt)):
         end_of_last, last_label = 0, 0
-        for run in range(runs.row_starts[row], runs.row_starts[row + 1]):
-            first, stop = int(runs.first[run]), int(runs.stop[run])
+        for run in range(found.row_starts[row], found.row_starts[row + 1]):
+            first, stop = int(found.first[run]), int(found.stop[run])
             assert end_of_last <= first < stop
-            assert first > end_of_last or runs.labels[run] != last_label
-            rebuilt[row, first:stop] = runs.labels[run]
-            end_of_last, last_label = stop, runs.labels[run]
+            assert first > end_of_last or found.labels[run] != last_label
+            rebuilt[row, first:stop] = found.labels[run]
+            end_of_last, last_label = stop, found.labels[run]
     assert np.array_equal(rebuilt.reshape(volume.shape), volume)
+
+
+@pytest.mark.parametrize("volume", VOLUMES)
+def test_runs_rebuild_the_layer(volume: np.ndarray) -> None:
+    assert_runs_are_exact(volume)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@settings(deadline=None, max_examples=60)
+@given(data=st.data())
+def test_runs_are_exact_for_any_small_volume(dtype: type, data: st.DataObject) -> None:
+    shape = data.draw(st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 35)))
+    labels = st.sampled_from([0, 1, 255, int(np.iinfo(dtype).max)])
+    assert_runs_are_exact(data.draw(hnp.arrays(dtype, shape, elements=labels, fill=labels)))
+
+
+@pytest.mark.parametrize("size", [4095, 4096, 4097, 8191, 8192, 8193])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_runs_do_not_depend_on_where_blocks_end(size: int, dtype: type) -> None:
+    for columns in (size, 1):
+        volume = np.full((1, size // columns, columns), 3, dtype)
+        assert_runs_are_exact(volume)
+        volume.flat[[0, -1, size // 2, 4090]] = 0
+        assert_runs_are_exact(volume)
+
+
+@pytest.mark.parametrize("background", [0.0, 0.9])
+def test_runs_are_found_with_little_room_to_begin_with(background: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "_VOXELS_PER_RUN", 10**9)
+    assert_runs_are_exact(noise((3, 50, 301), 200, np.uint8, background=background))
+
+
+def test_layers_in_any_memory_order_and_at_any_address_are_read_by_index() -> None:
+    volume = noise((4, 9, 31), 5, np.uint8)
+    odd = np.frombuffer(b"x" + volume.tobytes(), np.uint8)[1:].reshape(volume.shape)
+    even = np.frombuffer(b"x" + volume.astype(np.uint16).tobytes(), np.uint8)[1:].view(np.uint16).reshape(volume.shape)
+    for layer in (
+        np.asfortranarray(volume),
+        volume[:, ::-1][:, ::-1],
+        volume.swapaxes(0, 2).copy().swapaxes(0, 2),
+        odd,
+        even,
+    ):
+        assert np.array_equal(layer, volume)
+        assert_runs_are_exact(layer)
+
+
+def test_layer_without_voxels_has_no_runs() -> None:
+    assert find_runs(np.zeros((0, 3, 4), np.uint8)).count == 0
+
+
+def test_kernels_are_compiled_once_for_each_type_of_labels() -> None:
+    volume = noise((3, 4, 5), 3, np.uint8)
+    frozen = volume.copy()
+    frozen.flags.writeable = False
+    for layer in (volume, frozen, np.asfortranarray(volume), volume[::-1], volume[:, :, :3]):
+        for one in (layer, layer.astype(np.uint16)):
+            connected_components(find_runs(one), [1, 2, 3])
+    labels = [signature[0].dtype for signature in runs._sweep.signatures]
+    columns = {signature[5].dtype for signature in runs._sweep.signatures}
+    assert len(labels) <= 2 * len(columns)
 
 
 def test_rows_longer_than_65535_columns_are_swept() -> None:

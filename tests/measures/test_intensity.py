@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import astuple
+from fractions import Fraction
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
-from segqa_dicom.measures import measure_intensities
+from segqa_dicom.measures import intensity, measure_intensities
 from segqa_dicom.measures.intensity import _groups, _median_in_place
 from segqa_dicom.model import CtFacts
 
@@ -23,7 +30,11 @@ def hu_of(dtype: type, seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize("dtype", [np.int16, np.float32])
 @pytest.mark.parametrize("labels", [blobs(SHAPE, 6, np.uint8), noise(SHAPE, 300, np.uint16)], ids=["blobs", "noise"])
 @pytest.mark.parametrize("value_budget", [10**9, 100, 1], ids=["at once", "in groups", "one by one"])
-def test_statistics_are_those_of_numpy(dtype: type, labels: np.ndarray, value_budget: int) -> None:
+@pytest.mark.parametrize("max_rows", [512, 0], ids=["counted", "gathered"])
+def test_statistics_are_those_of_numpy(
+    dtype: type, labels: np.ndarray, value_budget: int, max_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intensity, "MAX_TABLE_ROWS", max_rows)
     hu = hu_of(dtype)
     ct = ct_volume(uniform_geometry(SHAPE), hu)
     subject = segmentation(labels, count=301)
@@ -37,6 +48,81 @@ def test_statistics_are_those_of_numpy(dtype: type, labels: np.ndarray, value_bu
         assert measured.sd_hu == pytest.approx(values.std(), abs=1e-9)
         assert (measured.min_hu, measured.max_hu) == (values.min(), values.max())
         assert measured.median_hu == np.median(values)
+
+
+def exact(values: np.ndarray) -> tuple[float, float, float, float, float]:
+    """Mean, SD, minimum, maximum and median of whole numbers, each rounded once (the SD twice)."""
+    numbers = sorted(int(value) for value in values)
+    mean = Fraction(sum(numbers), len(numbers))
+    variance = sum((number - mean) ** 2 for number in numbers) / len(numbers)
+    median = Fraction(numbers[(len(numbers) - 1) // 2] + numbers[len(numbers) // 2], 2)
+    return float(mean), math.sqrt(variance), float(numbers[0]), float(numbers[-1]), float(median)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_statistics_of_whole_hu_are_exact(data: st.DataObject) -> None:
+    shape = data.draw(hnp.array_shapes(min_dims=3, max_dims=3, max_side=5))
+    values = st.one_of(st.integers(-32768, 32767), st.sampled_from([-32768, -1, 0, 1, 32767]))
+    hu = data.draw(hnp.arrays(np.int16, shape, elements=values))
+    labels = data.draw(hnp.arrays(np.uint8, shape, elements=st.integers(0, 2)))
+    measured = measure_intensities(segmentation(labels, count=2), ct_volume(uniform_geometry(shape), hu))
+    for label, one in enumerate(measured, start=1):
+        assert (one is None) == (not (labels == label).any())
+        if one is not None:
+            assert astuple(one) == exact(hu[labels == label])
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_statistics_do_not_depend_on_memory_order_direction_or_numbering(dtype: type) -> None:
+    hu, labels = hu_of(np.int16).astype(dtype), blobs(SHAPE, 6, np.uint8)
+    order = np.array([0, 4, 2, 6, 1, 3, 5], np.uint8)
+    geometry = uniform_geometry(SHAPE)
+    expected = measure_intensities(segmentation(labels, count=6), ct_volume(geometry, hu))
+    in_fortran_order = segmentation(np.asfortranarray(labels), count=6)
+    assert measure_intensities(in_fortran_order, ct_volume(geometry, np.asfortranarray(hu))) == expected
+    renumbered = measure_intensities(segmentation(order[labels], count=6), ct_volume(geometry, hu))
+    assert tuple(renumbered[order[label] - 1] for label in range(1, 7)) == expected
+    for axis in range(3):
+        turned = segmentation(np.flip(labels, axis), count=6)
+        for one, other in zip(
+            measure_intensities(turned, ct_volume(geometry, np.flip(hu, axis))), expected, strict=True
+        ):
+            assert (one is None) == (other is None)
+            if one is not None and other is not None:
+                assert astuple(one) == pytest.approx(astuple(other), abs=0 if dtype is np.int16 else 1e-9)
+
+
+def test_higher_hu_everywhere_move_all_but_the_sd() -> None:
+    hu, labels = hu_of(np.int16), blobs(SHAPE, 3, np.uint8)
+    before, after = (
+        measure_intensities(segmentation(labels), ct_volume(uniform_geometry(SHAPE), volume))
+        for volume in (hu, hu + 100)
+    )
+    for one, other in zip(before, after, strict=True):
+        assert one is not None
+        assert other is not None
+        moved = (one.mean_hu + 100, one.sd_hu, one.min_hu + 100, one.max_hu + 100, one.median_hu + 100)
+        assert astuple(other) == pytest.approx(moved, rel=1e-14)
+
+
+def test_65535_labels_are_measured() -> None:
+    labels = np.arange(65536, dtype=np.uint16).reshape(16, 64, 64)
+    hu = (labels.astype(np.int64) - 32768).astype(np.int16)
+    measured = measure_intensities(
+        segmentation(labels, layer_of=[0] * 65535), ct_volume(uniform_geometry((16, 64, 64)), hu)
+    )
+    assert [one.mean_hu for one in measured if one is not None] == list(range(-32767, 32768))
+
+
+def test_labels_that_no_segment_has_are_left_out() -> None:
+    labels = np.full(SHAPE, 255, np.uint8)
+    labels[0] = 2
+    hu = hu_of(np.int16)
+    measured = measure_intensities(segmentation(labels, count=2), ct_volume(uniform_geometry(SHAPE), hu))
+    assert measured[0] is None
+    assert measured[1] is not None
+    assert measured[1].min_hu == hu[0].min()
 
 
 def test_groups_hold_no_more_than_the_budget_or_one_segment() -> None:

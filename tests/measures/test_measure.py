@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from segqa_dicom.measures import measure_intensities, measure_segmentation, measure_shapes
+from segqa_dicom.measures import (
+    find_runs,
+    find_surroundings,
+    measure,
+    measure_intensities,
+    measure_segmentation,
+    measure_shapes,
+    padding_voxel_counts,
+)
+from segqa_dicom.measures.body import outside_body
 from segqa_dicom.measures.results import Shape
 from segqa_dicom.model import CtFacts
 
@@ -39,6 +48,26 @@ def test_one_sweep_gives_what_the_single_measures_give(hu_defined: bool) -> None
         assert comparable(measured.shape) == comparable(shape)
         assert measured.intensity == intensity
         assert (measured.intensity is not None) == (hu_defined and shape.voxel_count > 0)
+    assert [one.padding_voxel_count for one in measures] == padding_voxel_counts(subject, ct).tolist()
+    assert (tuple(one.outside_body for one in measures),) == outside_body([subject], ct)
+
+
+def test_what_is_known_already_is_not_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    hu = np.random.default_rng(0).integers(-2000, 500, SHAPE).astype(np.int16)
+    ct = ct_volume(uniform_geometry(SHAPE), hu)
+    subject = segmentation(blobs(SHAPE, 8, np.uint8))
+    expected = measure_segmentation(subject, ct)
+    surroundings, layer_runs = find_surroundings(ct), [find_runs(layer) for layer in subject.layers]
+    monkeypatch.setattr(measure, "find_surroundings", None)
+    monkeypatch.setattr(measure, "find_runs", None)
+    measures = measure_segmentation(subject, ct, surroundings=surroundings, layer_runs=layer_runs)
+    assert any(one.padding_voxel_count for one in measures)
+    assert any(one.outside_body and one.outside_body.voxel_count for one in measures)
+    for one, other in zip(measures, expected, strict=True):
+        assert comparable(one.shape) == comparable(other.shape)
+        assert (one.intensity, one.padding_voxel_count, one.outside_body) == (
+            other.intensity, other.padding_voxel_count, other.outside_body,
+        )  # fmt: skip
 
 
 def test_segmentation_without_segments_has_no_measures() -> None:

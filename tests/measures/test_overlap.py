@@ -84,6 +84,30 @@ def test_pairs_are_sorted_and_can_be_asked_for() -> None:
     assert counts.total_a(70000) == 0
 
 
+@pytest.mark.parametrize("size", [1, 7, 8, 9, 4095, 4096, 4097, 8192, 8199])
+@pytest.mark.parametrize("dtypes", [(np.uint8, np.uint8), (np.uint16, np.uint16), (np.uint16, np.uint8)])
+def test_counts_do_not_depend_on_where_blocks_end(size: int, dtypes: tuple[type, type]) -> None:
+    a, b = (noise((1, 1, size), 3, dtype, background=0.9, seed=n) for n, dtype in enumerate(dtypes))
+    assert as_dict(joint_counts(a, b)) == by_definition(a, b)
+    a[:], b[:] = 1, 2
+    assert as_dict(joint_counts(a, b)) == {(1, 2): size}
+
+
+@pytest.mark.parametrize(("a", "b"), VOLUMES)
+def test_counts_are_symmetric_and_do_not_depend_on_direction(a: np.ndarray, b: np.ndarray) -> None:
+    expected = as_dict(joint_counts(a, b))
+    assert {(x, y): n for (y, x), n in as_dict(joint_counts(b, a)).items()} == expected
+    for axis in range(3):
+        assert as_dict(joint_counts(np.flip(a, axis), np.flip(b, axis))) == expected
+
+
+def test_permuted_labels_give_permuted_counts() -> None:
+    a, b = noise((7, 8, 9), 5, np.uint8), blobs((7, 8, 9), 5, np.uint8)
+    order = np.array([0, 3, 5, 1, 2, 4], np.uint8)
+    moved = as_dict(joint_counts(order[a], b))
+    assert moved == {(int(order[x]), y): n for (x, y), n in as_dict(joint_counts(a, b)).items()}
+
+
 def test_layers_in_any_memory_order_are_read_by_index() -> None:
     a, b = noise((7, 8, 9), 5, np.uint8), noise((7, 8, 9), 5, np.uint8, seed=1)
     assert as_dict(joint_counts(np.asfortranarray(a), b[:, ::-1][:, ::-1])) == by_definition(a, b)

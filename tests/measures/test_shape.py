@@ -81,6 +81,30 @@ def test_volume_of_a_sphere_is_that_of_the_formula(spacing_mm: tuple[float, floa
     assert measured.centroid_mm == pytest.approx(geometry.point_at(*centre), abs=0.15)
 
 
+def test_larger_voxels_scale_volumes_and_centroids() -> None:
+    volume = blobs(SHAPE, 5, np.uint8)
+    small, large = (
+        measure_shapes(segmentation(volume), uniform_geometry(SHAPE, spacing))
+        for spacing in ((2, 0.5, 0.75), (6, 1.5, 2.25))
+    )
+    for one, other in zip(small, large, strict=True):
+        assert other.volume_ml == pytest.approx(27 * one.volume_ml, rel=1e-12)
+        assert one.centroid_mm is not None
+        assert other.centroid_mm == pytest.approx(tuple(3 * value for value in one.centroid_mm), rel=1e-12)
+
+
+def test_shapes_move_with_their_voxels() -> None:
+    volume = blobs(SHAPE, 5, np.uint8)
+    moved = np.pad(volume, ((2, 0), (3, 1), (5, 2)))
+    shapes = measure_shapes(segmentation(volume), uniform_geometry(SHAPE))
+    for one, other in zip(shapes, measure_shapes(segmentation(moved), uniform_geometry(moved.shape)), strict=True):
+        assert (other.voxel_count, other.components.count) == (one.voxel_count, one.components.count)
+        assert one.bounding_box is not None
+        assert other.bounding_box is not None
+        assert np.subtract(other.bounding_box.start, one.bounding_box.start).tolist() == [2, 3, 5]
+        assert np.subtract(other.centroid_mm, one.centroid_mm) == pytest.approx([5, 3, 2])
+
+
 def test_overlapping_segments_are_measured_in_their_own_layer() -> None:
     first, second = np.zeros((4, 6, 6), np.uint8), np.zeros((4, 6, 6), np.uint8)
     first[:2, :, :] = 1
