@@ -293,23 +293,43 @@ def _code_strings(raw: bytes) -> str | tuple[str, ...]:
     return tuple(value.split("\\"))
 
 
+class _Decimal(float):
+    """A number that, like pydicom's, is as text what was written: weights are repeated in documents."""
+
+    def __init__(self, written: bytes) -> None:
+        self.written = written.decode().strip(" ")
+
+    def __str__(self) -> str:
+        return self.written
+
+
+class _Integer(int):
+    """The same for whole numbers."""
+
+    def __init__(self, written: bytes) -> None:
+        self.written = written.decode().strip(" ")
+
+    def __str__(self) -> str:
+        return self.written
+
+
 @lru_cache(maxsize=1024)
-def _decimals(raw: bytes) -> float | tuple[float, ...] | None:
+def _decimals(raw: bytes) -> _Decimal | tuple[_Decimal, ...] | None:
     # Cached: slope, spacing and orientation are the same bytes in each slice of a series.
     if not raw:
         return None
     if not _DECIMALS.match(raw):
         raise Unfamiliar("an unusual number")
-    parts = tuple(map(float, raw.split(b"\\")))
+    parts = tuple(map(_Decimal, raw.split(b"\\")))
     return parts if len(parts) > 1 else parts[0]
 
 
-def _integer(raw: bytes) -> int | None:
+def _integer(raw: bytes) -> _Integer | None:
     if not raw:
         return None
     if not _INTEGER.match(raw):
         raise Unfamiliar("an unusual number, or several")
-    return int(raw)
+    return _Integer(raw)
 
 
 def _unsigned_short(raw: bytes) -> int | None:

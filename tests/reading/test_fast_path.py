@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom.data
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom.charset import convert_encodings, decode_bytes
@@ -27,7 +28,7 @@ from pydicom.valuerep import TEXT_VR_DELIMS
 from segqa_dicom.errors import InputError
 from segqa_dicom.model import CtVolume
 from segqa_dicom.reading import ct, headers, scan
-from segqa_dicom.reading.dataset import open_object
+from segqa_dicom.reading.dataset import open_object, text
 from segqa_dicom.reading.headers import PlainObject, open_plainly
 from segqa_dicom.reading.limits import Limits
 from segqa_dicom.reading.native import native_pixels
@@ -143,6 +144,15 @@ def test_bad_files_have_the_same_outcome() -> None:
     assert taken > 50
 
 
+def test_files_that_come_with_pydicom_have_the_same_outcome() -> None:
+    paths = [path for path in files(Path(pydicom.data.__file__).parent) if path.stat().st_size < 1_000_000]
+    taken = 0
+    for path in paths:
+        taken += open_plainly(path, LIMITS) is not None
+        check_equal([path])
+    assert taken > len(paths) // 2
+
+
 # Files in every form
 
 
@@ -256,6 +266,8 @@ READ_BY_US = {
     "localizer": by(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]),
     "numbers written in odd ways": raw("PixelSpacing", "DS", ["1.5e0 ", " +1."]),
     "empty instance number": raw("InstanceNumber", "IS", ""),
+    "weight as it was written": raw("PatientWeight", "DS", "081.632700"),
+    "several weights": raw("PatientWeight", "DS", "081.632700\\ 1.0"),
     "other acquisition": by(AcquisitionNumber=3),
 }
 """Slices of which pydicom opens one only, for the attributes of the patient."""
@@ -467,6 +479,14 @@ def test_an_equal_copy_and_another_file_of_the_same_name_are_noticed(tmp_path: P
 # Mutated files
 
 
+def described(dataset: Dataset, index: int) -> None:
+    """With everything that a volume takes from its slices."""
+    dataset.PatientWeight, dataset.PatientAge, dataset.OtherPatientIDs = "081.50", "045Y", ["1", "2"]
+    dataset.ImageType, dataset.BodyPartExamined = ["ORIGINAL", "PRIMARY", "AXIAL"], "CHEST"
+    dataset.AcquisitionNumber, dataset.NumberOfFrames, dataset.SeriesDescription = 2, 1, "Thorax"
+    dataset.LossyImageCompression, dataset.PixelPaddingValue = "00", 5
+
+
 def seeds(folder: Path) -> dict[str, bytes]:
     def first(name: str, change: Callable[[Dataset, int], Any], syntax: str | None = None) -> bytes:
         return make(folder / name, change, syntax)[1].read_bytes()
@@ -475,6 +495,7 @@ def seeds(folder: Path) -> dict[str, bytes]:
         nested(dataset, index)
         overlay(dataset, index)
         dataset.SpecificCharacterSet, dataset.PatientName = "ISO_IR 192", "Müller"
+        described(dataset, index)
 
     slices = ct_series(pixels(SHAPE))
     plane = np.ones((4, 4), np.uint8)
@@ -487,7 +508,7 @@ def seeds(folder: Path) -> dict[str, bytes]:
         write(folder / f"open {name}", dataset)
     return {
         "explicit": first("explicit", by()),
-        "implicit": first("implicit", by(), ImplicitVRLittleEndian),
+        "implicit": first("implicit", described, ImplicitVRLittleEndian),
         "nested": first("nested", both),
         "nested implicit": first("nested implicit", nested, ImplicitVRLittleEndian),
         "padded": first("padded", READ_BY_US["trailing padding"]),
@@ -574,5 +595,7 @@ def test_what_is_not_plain_is_asked_of_pydicom(tmp_path: Path) -> None:
     assert plain["Rows"].VR == "US"
     assert plain.get("StudyTime", "none") == "none"
     assert "StudyTime" not in plain
+    for keyword in ("ImagePositionPatient", "InstanceNumber", "RescaleSlope", "SOPClassUID", "ImageType", "Rows"):
+        assert text(plain, keyword) == text(full, keyword)
     with pytest.raises(KeyError):
         plain.get("NoSuchThing")
