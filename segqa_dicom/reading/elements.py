@@ -40,6 +40,8 @@ _GROUP_2 = b"\x02\x00"
 _ITEM_BYTES = b"\xfe\xff\x00\xe0"
 _ITEM_END_BYTES = b"\xfe\xff\x0d\xe0\0\0\0\0"
 _MAX_DEPTH = 16
+_MAX_ELEMENTS = 1 << 16
+"""More elements than this no data set has; keeping millions of them would take gigabytes."""
 
 _explicit_header = struct.Struct("<HH2sH").unpack_from
 _implicit_header = struct.Struct("<HH0sI").unpack_from
@@ -152,8 +154,8 @@ def _walk(
     """
     if stop > len(data):
         raise Cut(stop)
-    read_header = _implicit_header if implicit else _explicit_header
     special = SPECIFIC_CHARACTER_SET if depth else PIXEL_DATA
+    read_header = _implicit_header if implicit else _explicit_header
     found: list[_Found] = []
     position, last = start, -1
     while position < stop:
@@ -169,9 +171,7 @@ def _walk(
         if value - position != 8:
             length = _long_form_length(data, position, value, stop)
         if tag == special:
-            if depth:
-                raise Unfamiliar("an item in another character set")
-            return found, position
+            return _stopped_at(tag, found, position)
         if length == UNDEFINED_LENGTH:
             _check_sequence(data, tag, vr, value, stop)
             end = _end_of_sequence(data, value, stop, implicit=implicit, depth=depth + 1)
@@ -181,8 +181,16 @@ def _walk(
                 raise Cut(end)
         found.append((tag, vr, position, value, end))
         position, last = end, tag
+        if len(found) > _MAX_ELEMENTS:
+            raise Unfamiliar("too many elements")
     if open_end:
         raise Cut(stop + 8)
+    return found, position
+
+
+def _stopped_at(tag: int, found: list[_Found], position: int) -> tuple[list[_Found], int]:
+    if tag == SPECIFIC_CHARACTER_SET:
+        raise Unfamiliar("an item in another character set")
     return found, position
 
 

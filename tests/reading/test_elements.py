@@ -132,6 +132,9 @@ ODD = {
     "item longer than its elements": SOURCES + OPEN + ITEM + b"\x0c\0\0\0" + ROWS + SEQUENCE_END + bytes(4),
     "item in another character set": SOURCES + OPEN + ITEM + b"\x08\0\0\0\x08\0\5\0CS\0\0" + SEQUENCE_END + bytes(4),
     "nested without end": nest(40),
+    "too many": b"".join(
+        struct.pack("<I2sH", n >> 16 | n << 16 & 0xFFFFFFFF, b"US", 0) for n in range(0x90000, 0xA0100)
+    ),
 }
 
 
