@@ -51,7 +51,9 @@ class Segment:
 class SegRecord:
     """Identity and provenance of a SEG object: what documents cite, what people see beside it.
 
-    file_digest : SHA-256 of the data set as it was stored (without the file meta information)
+    file_digest : SHA-256 of what decides about documents: all bytes of the data set but the file meta information and
+        the value of the pixel data, the content digest, and what else was found in the pixel data (frames and voxels
+        outside the CT, undeclared numbers). Bits of pixel data that change none of these do not change it.
     content_digest : SHA-256 of what it depicts: segments, codes and voxels, independent of UIDs, dates and encoding
     """
 

@@ -27,6 +27,7 @@ from pydicom.uid import (
 )
 
 from segqa_dicom.errors import Inconsistent, InputError, LimitExceeded, UnreadableObject
+from segqa_dicom.reading.elements import Unfamiliar
 from segqa_dicom.reading.limits import Limits
 
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its warnings quote values, which can be the patient's
@@ -54,7 +55,7 @@ def translated(what: str) -> Iterator[None]:
         warnings.simplefilter("ignore")
         try:
             yield
-        except InputError:
+        except (InputError, Unfamiliar):
             raise
         except Exception as error:
             raise UnreadableObject(f"{what} cannot be read ({_in_short(error)})") from error
@@ -125,15 +126,18 @@ class OpenedObject:
             DeflatedExplicitVRLittleEndian,
         )
 
+    def all_bytes(self) -> memoryview:
+        """The file, mapped, not copied; of one that is deflated as a whole what it inflates to."""
+        if self.inflated is not None:
+            return memoryview(self.inflated)
+        with self.path.open("rb") as stream:
+            return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+
     def native_pixel_bytes(self) -> memoryview:
         """The value of a native PixelData element, mapped, not copied; shorter than declared if the file is cut."""
         if self.pixel_offset < 0:
             raise UnreadableObject("it has no pixel data")
-        if self.inflated is not None:
-            view = memoryview(self.inflated)
-        else:
-            with self.path.open("rb") as stream:
-                view = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+        view = self.all_bytes()
         start, length = _value_of_pixel_data(view, self.pixel_offset, self.transfer_syntax)
         return view[start : start + length]
 

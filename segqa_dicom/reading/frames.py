@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -14,6 +17,7 @@ from segqa_dicom.errors import Inconsistent, LimitExceeded, UnreadableObject
 from segqa_dicom.model import SegmentationType
 from segqa_dicom.reading.dataset import OpenedObject, inflate, translated, whole_number, whole_number_or
 from segqa_dicom.reading.encodings import frame_decoder
+from segqa_dicom.reading.layers import Stamp, stamp_bits, stamp_values
 from segqa_dicom.reading.limits import Limits
 
 DEFLATED_IMAGE_FRAME = "1.2.840.10008.1.2.8.1"
@@ -26,11 +30,49 @@ FRACTIONAL_THRESHOLD = 0.5
 _Frame = TypeVar("_Frame")
 
 
+class Stored(Protocol):
+    """All frames of a BINARY or FRACTIONAL object as they lie in memory, for kernels."""
+
+    def stamp(self, frames: NDArray[np.intp], planes: NDArray[np.int64]) -> Stamp:
+        """What paints these frames as one segment, each on its plane of a layer."""
+
+
 class Frames(Protocol):
     """Frames by index from 0: (row, column), bool for BINARY and FRACTIONAL, unsigned labels for LABELMAP."""
 
+    @property
+    def stored(self) -> Stored | None:
+        """The frames in a form that needs no array per frame; None if there is none."""
+
     def __getitem__(self, index: int) -> NDArray[Any]:
         """The pixels of one frame."""
+
+
+@dataclass(frozen=True, eq=False)
+class PackedBits:
+    """Frames of single bits; the first pixel of each is so many bits behind that of the one before.
+
+    data : the bits, lowest bit of a byte first
+    """
+
+    data: NDArray[np.uint8]
+    bits_per_frame: int
+
+    def stamp(self, frames: NDArray[np.intp], planes: NDArray[np.int64]) -> Stamp:
+        """See `Stored`."""
+        return partial(stamp_bits, self.data, frames.astype(np.int64) * self.bits_per_frame, planes)
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """Frames of numbers (frames, pixels); from `lowest` on a pixel belongs to the segment."""
+
+    data: NDArray[Any]
+    lowest: int
+
+    def stamp(self, frames: NDArray[np.intp], planes: NDArray[np.int64]) -> Stamp:
+        """See `Stored`."""
+        return partial(stamp_values, self.data, self.lowest, frames.astype(np.int64), planes)
 
 
 def open_frames(opened: OpenedObject, kind: SegmentationType, limits: Limits) -> Frames:
@@ -101,6 +143,17 @@ class _NativeFrames:
             raise UnreadableObject(f"file is cut: {len(data)} bytes of pixel data, {layout.count} frames need {needed}")
         self._bytes = np.frombuffer(data, np.uint8)
         self._layout = layout
+        self.stored = self._stored()
+
+    def _stored(self) -> Stored | None:
+        layout = self._layout
+        if layout.kind is SegmentationType.LABELMAP:
+            return None
+        if layout.bits == 1:
+            return PackedBits(self._bytes, layout.pixels)
+        size = layout.count * layout.pixels * layout.bits // 8
+        values = self._bytes[:size].view(f"<u{layout.bits // 8}").reshape(layout.count, layout.pixels)
+        return Values(values, math.ceil(layout.threshold)) if values.flags.aligned else None
 
     def __getitem__(self, index: int) -> NDArray[Any]:
         layout = self._layout
@@ -123,6 +176,7 @@ class _DeflatedFrames:
             frames = list(generate_frames(dataset.PixelData, number_of_frames=layout.count))
         self._frames = _complete(frames, layout)
         self._layout = layout
+        self.stored = None
 
     def __getitem__(self, index: int) -> NDArray[Any]:
         layout = self._layout
@@ -140,12 +194,28 @@ class _PackedFrames:
     """Decoded frames of single bits, kept packed: random access at the size of the native object."""
 
     def __init__(self, frames: list[NDArray[np.uint8]], layout: _Layout) -> None:
-        self._frames = frames
+        self._frames = np.concatenate(frames)
+        self._frames.flags.writeable = False
         self._layout = layout
+        self.stored = PackedBits(self._frames, 8 * len(frames[0]))
 
     def __getitem__(self, index: int) -> NDArray[Any]:
         layout = self._layout
-        return np.unpackbits(self._frames[index], count=layout.pixels).astype(bool).reshape(layout.rows, layout.columns)
+        part = self._frames.reshape(layout.count, -1)[index]
+        bits = np.unpackbits(part, count=layout.pixels, bitorder="little")
+        return bits.astype(bool).reshape(layout.rows, layout.columns)
+
+
+class _Labels:
+    """Decoded frames of a label map."""
+
+    stored = None
+
+    def __init__(self, frames: list[NDArray[Any]]) -> None:
+        self._frames = frames
+
+    def __getitem__(self, index: int) -> NDArray[Any]:
+        return self._frames[index]
 
 
 def _decoded(opened: OpenedObject, layout: _Layout, limits: Limits) -> Frames:
@@ -158,8 +228,8 @@ def _decoded(opened: OpenedObject, layout: _Layout, limits: Limits) -> Frames:
         arrays = (array for array, _ in decoder.iter_array(opened.with_pixels(), **options))
         if layout.kind is SegmentationType.LABELMAP:
             labels = [layout.finished(array) for array in arrays]
-            return _complete(labels, layout)
-        packed = [np.packbits(layout.finished(array)) for array in arrays]
+            return _Labels(_complete(labels, layout))
+        packed = [np.packbits(layout.finished(array), bitorder="little") for array in arrays]
         return _PackedFrames(_complete(packed, layout), layout)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,25 +16,26 @@ from segqa_dicom.errors import Inconsistent, LimitExceeded
 from segqa_dicom.model import CtVolume, Geometry, SegFacts, Segment, Segmentation, SegmentationType, SegRecord
 from segqa_dicom.progress import Progress, silent
 from segqa_dicom.reading.codes import read_structure, unlisted
-from segqa_dicom.reading.ct import direction_cosines
+from segqa_dicom.reading.content import changes, content_digest, header_digest
 from segqa_dicom.reading.dataset import (
     OpenedObject,
-    file_digest,
     first_item,
     items,
-    numbers,
-    open_object,
     referenced_series,
-    source_instances,
     text,
     translated,
     whole_number,
 )
-from segqa_dicom.reading.frames import Frames, open_frames
-from segqa_dicom.reading.grid import FrameGrid, Placement, Resampler, is_ct_grid, place, slices_at
-from segqa_dicom.reading.layers import LayerPainter, refuse_noise
+from segqa_dicom.reading.elements import Unfamiliar
+from segqa_dicom.reading.frame_index import open_indexed
+from segqa_dicom.reading.frame_table import FrameGroups, open_parsed
+from segqa_dicom.reading.frames import open_frames
+from segqa_dicom.reading.grid import FrameGrid, slices_at
 from segqa_dicom.reading.limits import Limits
-from segqa_dicom.uids import canonical_json, normalised_uid
+from segqa_dicom.reading.painting import Drawing, Painted, paint
+from segqa_dicom.uids import digest, normalised_uid
+
+_Result = TypeVar("_Result")
 
 MOST_SEGMENTS = 65_535
 """Segments that the 16 bits of a label volume can tell apart."""
@@ -53,12 +54,17 @@ def read_seg(
     references_ct_series : False if the CT was found by frame of reference only
     Raises an `InputError` if the object is damaged, too large, or contradicts itself.
     """
-    opened = open_object(path, limits)
+    header = _by_either_path(path, limits, partial(_Header, ct, limits))
     with translated("segmentation"):
-        header = _Header(opened, ct, limits)
-        painted = _paint(header, open_frames(opened, header.kind, limits), ct, limits, progress)
-        for layer in painted.layers:
-            refuse_noise(layer, limits)
+        drawing = Drawing(
+            kind=header.kind,
+            background=header.background,
+            numbers=[segment.number for segment in header.segments],
+            table=header.frames,
+            frames=open_frames(header.opened, header.kind, limits),
+        )
+        painted = paint(drawing, ct.geometry, limits, progress)
+        runs = [changes(layer, limits) for layer in painted.layers]
         segments = tuple(
             replace(
                 segment,
@@ -69,7 +75,8 @@ def read_seg(
             for index, segment in enumerate(header.segments)
         )
         facts = _facts(header, painted, ct, references_ct_series=references_ct_series)
-        record = _record(opened, header, segments, painted.layers)
+        content = content_digest(segments, runs)
+        record = _record(header.opened, header, content, _file_digest(header.opened, content, segments, facts))
     return Segmentation(record, segments, tuple(painted.layers), facts)
 
 
@@ -78,17 +85,10 @@ def frames_within(path: Path, ct: Geometry, limits: Limits) -> bool:
 
     Raises an `InputError` if the object cannot be read, or does not say where its frames lie.
     """
-    opened = open_object(path, limits)
-    with translated("segmentation"):
-        dataset = opened.dataset
-        shared = first_item(dataset, "SharedFunctionalGroupsSequence")
-        per_frame = items(dataset, "PerFrameFunctionalGroupsSequence")
-        if not per_frame:
-            raise Inconsistent("it has no frames")
-        _, _, grid = _frame_groups(dataset, shared, per_frame, SegmentationType.LABELMAP, None)
+    grid = _by_either_path(path, limits, _grid)
     rows, columns = grid.matrix
     middle = grid.origins_mm + (rows - 1) / 2 * grid.row_step_mm + (columns - 1) / 2 * grid.column_step_mm
-    for point in middle:
+    for point in np.unique(middle, axis=0):
         index, beyond = slices_at(ct, np.array([point @ ct.normal]))
         if beyond[0]:
             return False
@@ -98,12 +98,27 @@ def frames_within(path: Path, ct: Geometry, limits: Limits) -> bool:
     return True
 
 
+def _by_either_path(path: Path, limits: Limits, use: Callable[[OpenedObject, FrameGroups], _Result]) -> _Result:
+    """What `use` makes of a SEG object: opened by the fast path if all of it is plain, else by the reference path."""
+    with translated("segmentation"):
+        try:
+            return use(*open_indexed(path, limits))
+        except Unfamiliar:
+            return use(*open_parsed(path, limits))
+
+
+def _grid(opened: OpenedObject, groups: FrameGroups) -> FrameGrid:  # noqa: ARG001 - see `_by_either_path`
+    if groups.count == 0:
+        raise Inconsistent("it has no frames")
+    return groups.table(SegmentationType.LABELMAP, None).grid
+
+
 class _Header:
     """A SEG object without its pixels."""
 
-    def __init__(self, opened: OpenedObject, ct: CtVolume, limits: Limits) -> None:
-        dataset = opened.dataset
-        self.dataset = dataset
+    def __init__(self, ct: CtVolume, limits: Limits, opened: OpenedObject, groups: FrameGroups) -> None:
+        self.opened = opened
+        self.dataset = dataset = opened.dataset
         self.sop_instance_uid = normalised_uid(dataset.get("SOPInstanceUID"), what="SOP Instance UID")
         if opened.pixel_offset < 0:
             raise Inconsistent("it has no pixel data")
@@ -113,13 +128,11 @@ class _Header:
         frame_count = whole_number(dataset, "NumberOfFrames", low=0, high=2**31)
         if frame_count > limits.max_frames:
             raise LimitExceeded(f"{frame_count} frames; the limit is {limits.max_frames}")
-        per_frame = items(dataset, "PerFrameFunctionalGroupsSequence")
-        if len(per_frame) != frame_count:
-            raise Inconsistent(f"it says {frame_count} frames but describes {len(per_frame)}")
+        if groups.count != frame_count:
+            raise Inconsistent(f"it says {frame_count} frames but describes {groups.count}")
         if frame_count == 0:
             raise Inconsistent("it has no frames")
-        shared = first_item(dataset, "SharedFunctionalGroupsSequence")
-        self.numbers, self.sources, self.grid = _frame_groups(dataset, shared, per_frame, self.kind, ct)
+        self.frames = groups.table(self.kind, ct)
 
 
 def _kind(dataset: Dataset) -> SegmentationType:
@@ -174,246 +187,17 @@ def _segment(item: Dataset, number: int) -> Segment:
     )
 
 
-def _frame_groups(
-    dataset: Dataset, shared: Dataset | None, per_frame: Sequence[Dataset], kind: SegmentationType, ct: CtVolume | None
-) -> tuple[NDArray[np.int64], list[frozenset[str]], FrameGrid]:
-    """Segment number of each frame (0 for LABELMAP), the instances it names as sources, and where frames lie."""
-    count = len(per_frame)
-    segment_numbers = np.zeros(count, np.int64)
-    origins = np.empty((count, 3))
-    sources: list[frozenset[str]] = []
-    orientation: tuple[float, ...] | None = None
-    spacing: tuple[float, ...] | None = None
-    measures: Dataset | None = None
-    for index, frame in enumerate(per_frame):
-        groups = (frame, shared)
-        sources.append(_source_instances(groups))
-        if kind is not SegmentationType.LABELMAP:
-            identification = _functional(groups, "SegmentIdentificationSequence", index)
-            segment_numbers[index] = whole_number(identification, "ReferencedSegmentNumber", low=0, high=65535)
-        origins[index] = _position(groups, sources[-1], index, ct)
-        if index == 0 or "PlaneOrientationSequence" in frame:
-            plane = _functional(groups, "PlaneOrientationSequence", index)
-            stated = numbers(plane, "ImageOrientationPatient", 6)
-            if orientation is not None and not np.allclose(stated, orientation, rtol=0, atol=1e-4):
-                raise Inconsistent(f"frame {index + 1} has another Image Orientation than frame 1")
-            orientation = orientation or stated
-        if index == 0 or "PixelMeasuresSequence" in frame:
-            measures = _functional(groups, "PixelMeasuresSequence", index)
-            pixel = numbers(measures, "PixelSpacing", 2)
-            if spacing is not None and not np.allclose(pixel, spacing, rtol=1e-4, atol=0):
-                raise Inconsistent(f"frame {index + 1} has another Pixel Spacing than frame 1")
-            spacing = spacing or pixel
-    assert orientation is not None and spacing is not None and measures is not None  # noqa: S101, PT018 - count > 0
-    if min(spacing) <= 0:
-        raise Inconsistent("Pixel Spacing is not positive")
-    column_cosine, row_cosine = direction_cosines(orientation)
-    grid = FrameGrid(
-        origins_mm=origins,
-        row_step_mm=row_cosine * spacing[0],
-        column_step_mm=column_cosine * spacing[1],
-        matrix=(whole_number(dataset, "Rows", low=1, high=65535), whole_number(dataset, "Columns", low=1, high=65535)),
-        declared_spacing_mm=_optional(measures, "SpacingBetweenSlices"),
-        slice_thickness_mm=_optional(measures, "SliceThickness"),
-    )
-    return segment_numbers, sources, grid
-
-
-def _functional(groups: Sequence[Dataset | None], sequence: str, index: int) -> Dataset:
-    """A functional group of a frame: its own, else the shared one."""
-    for group in groups:
-        found = first_item(group, sequence)
-        if found is not None:
-            return found
-    raise Inconsistent(f"frame {index + 1} has no {sequence}")
-
-
-def _optional(dataset: Dataset, keyword: str) -> float:
-    try:
-        return abs(numbers(dataset, keyword, 1)[0])
-    except Inconsistent:
-        return 0.0
-
-
-def _position(
-    groups: Sequence[Dataset | None], sources: frozenset[str], index: int, ct: CtVolume | None
-) -> tuple[float, ...]:
-    """Image Position of a frame; if it states none, that of the one CT slice that it names as its source."""
-    for group in groups:
-        plane = first_item(group, "PlanePositionSequence")
-        if plane is not None:
-            return numbers(plane, "ImagePositionPatient", 3)
-    slices = ct.record.slices if ct else ()
-    named = [at for at, ref in enumerate(slices) if ref.sop_instance_uid in sources]
-    if ct and len(named) == 1:
-        return tuple(float(value) for value in ct.geometry.slice_origins_mm[named[0]])
-    raise Inconsistent(f"frame {index + 1} has no position and does not name one CT slice as its source")
-
-
-def _source_instances(groups: Sequence[Dataset | None]) -> frozenset[str]:
-    """What a frame names as its sources: itself, else all frames together."""
-    return next((found for group in groups if (found := source_instances(group))), frozenset())
-
-
-@dataclass(eq=False)
-class _Painted:
-    """Label volumes on the CT grid, and what happened on the way there."""
-
-    layers: list[NDArray[Any]]
-    layer_of: list[int]
-    frame_counts: NDArray[np.int64]
-    outside: NDArray[np.int64]
-    undeclared: set[int]
-    placement: Placement
-    on_ct_grid: bool
-    frames_outside: int = 0
-    outside_location_mm: tuple[float, float, float] | None = None
-
-
-def _paint(header: _Header, frames: Frames, ct: CtVolume, limits: Limits, progress: Progress) -> _Painted:
-    placement = place(header.grid, ct.geometry)
-    on_grid = is_ct_grid(header.grid, ct.geometry, placement)
-    resampler = Resampler(header.grid, ct.geometry)
-    shape = ct.geometry.shape if on_grid else resampler.shape
-    if int(np.prod(shape)) > limits.max_voxels:
-        raise LimitExceeded(f"its grid has {shape} voxels; the limit is {limits.max_voxels}")
-    painter = LayerPainter(shape, len(header.segments))
-    painted = _Painted(
-        layers=[],
-        layer_of=painter.layer_of,
-        frame_counts=np.zeros(len(header.segments), np.int64),
-        outside=np.zeros(len(header.segments), np.int64),
-        undeclared=set(),
-        placement=placement,
-        on_ct_grid=on_grid,
-    )
-    target = _Target(header, painted, resampler)
-    index_of = {segment.number: index for index, segment in enumerate(header.segments)}
-    if header.kind is SegmentationType.LABELMAP:
-        _paint_label_map(header, frames, painter, target, index_of, progress)
-    else:
-        _paint_masks(header, frames, painter, target, index_of, progress)
-    painted.layers = painter.layers if on_grid else resampler.to_ct(painter.layers)
-    return painted
-
-
-class _Target:
-    """Which plane of the painted volume a frame belongs to, and what of it lies outside the CT."""
-
-    def __init__(self, header: _Header, painted: _Painted, resampler: Resampler) -> None:
-        self.header = header
-        self.painted = painted
-        self.resampler = resampler
-
-    def plane(self, frame: int) -> int | None:
-        """The plane to paint a frame on; None if the frame has no CT slice."""
-        if not self.painted.on_ct_grid:
-            return int(self.resampler.plane_of_frame[frame])
-        return None if self.painted.placement.outside[frame] else int(self.painted.placement.slice_index[frame])
-
-    def on_plane(self, frame: int, pixels: NDArray[Any]) -> NDArray[Any]:
-        """The pixels of a frame at their place on that plane."""
-        return pixels if self.painted.on_ct_grid else self.resampler.on_plane(frame, pixels)
-
-    def note_outside(self, frame: int, values: NDArray[Any]) -> None:
-        """Count the voxels of a frame that no CT voxel corresponds to; `values` are segment indices + 1, 0 = none."""
-        painted = self.painted
-        if painted.on_ct_grid and not painted.placement.outside[frame]:
-            return
-        mask = values != 0
-        there = values[mask]
-        if len(there) == 0:
-            return
-        outside, beyond_slices = np.ones(len(there), bool), True
-        if not painted.on_ct_grid:
-            outside, beyond_slices = self.resampler.outside_ct(frame, mask)
-        if not outside.any():
-            return
-        segments, counts = np.unique(there[outside], return_counts=True)
-        painted.outside[segments.astype(np.intp) - 1] += counts
-        painted.frames_outside += beyond_slices
-        if painted.outside_location_mm is None:
-            row, column = (float(axis[outside].mean()) for axis in np.nonzero(mask))
-            grid = self.header.grid
-            point = grid.origins_mm[frame] + row * grid.row_step_mm + column * grid.column_step_mm
-            painted.outside_location_mm = (float(point[0]), float(point[1]), float(point[2]))
-
-
-def _paint_masks(
-    header: _Header,
-    frames: Frames,
-    painter: LayerPainter,
-    target: _Target,
-    index_of: dict[int, int],
-    progress: Progress,
-) -> None:
-    order = np.argsort(header.numbers, kind="stable")
-    distinct, starts = np.unique(header.numbers[order], return_index=True)
-    for number, chosen in zip(distinct, np.split(order, starts[1:]), strict=True):
-        segment = index_of.get(int(number))
-        if segment is None:
-            target.painted.undeclared.add(int(number))
-            continue
-        target.painted.frame_counts[segment] = len(chosen)
-        painter.paint(segment, _planes(chosen, segment, frames, target))
-        progress("reading SEG", segment + 1, len(header.segments))
-
-
-def _planes(
-    chosen: NDArray[np.intp], segment: int, frames: Frames, target: _Target
-) -> Iterator[tuple[int, NDArray[np.bool_]]]:
-    for frame in chosen:
-        mask = frames[int(frame)]
-        plane = target.plane(int(frame))
-        if plane is None or not target.painted.on_ct_grid:
-            target.note_outside(int(frame), mask * np.uint32(segment + 1))
-        if plane is not None:
-            yield plane, target.on_plane(int(frame), mask)
-
-
-def _paint_label_map(
-    header: _Header,
-    frames: Frames,
-    painter: LayerPainter,
-    target: _Target,
-    index_of: dict[int, int],
-    progress: Progress,
-) -> None:
-    """Labels cannot overlap within a frame; should several frames lie on one plane, they are united."""
-    values = np.zeros(65536, painter.dtype)
-    declared = np.zeros(65536, bool)
-    declared[[0, header.background]] = True
-    for number, index in index_of.items():
-        values[number] = index + 1
-        declared[number] = True
-    painted = target.painted
-    total = len(painted.placement.slice_index)
-    for frame in range(total):
-        labels = frames[frame]
-        present = np.unique(labels)
-        painted.undeclared.update(present[~declared[present]].tolist())
-        indices = values[present]
-        painted.frame_counts[indices[indices != 0].astype(np.intp) - 1] += 1
-        own = values[labels]
-        target.note_outside(frame, own)
-        plane = target.plane(frame)
-        if plane is not None:
-            placed = target.on_plane(frame, own)
-            np.copyto(painter.layers[0][plane], placed, where=placed != 0)
-        progress("reading SEG", frame + 1, total)
-
-
-def _facts(header: _Header, painted: _Painted, ct: CtVolume, *, references_ct_series: bool) -> SegFacts:
+def _facts(header: _Header, painted: Painted, ct: CtVolume, *, references_ct_series: bool) -> SegFacts:
     dataset = header.dataset
     came = {uid for _, uid in ct.record.instances}
-    referenced = _referenced_instances(dataset) | frozenset().union(*header.sources)
+    referenced = _referenced_instances(dataset).union(*set(header.frames.sources))
     offsets, mismatched = _source_offsets(header, painted, ct)
-    note = "" if painted.on_ct_grid else _grid_note(header.grid, ct)
+    note = "" if painted.on_ct_grid else _grid_note(header.frames.grid, ct)
     return SegFacts(
         type=header.kind,
         resampled=not painted.on_ct_grid,
         grid_note=note,
-        frame_count=len(header.numbers),
+        frame_count=len(header.frames.sources),
         max_slice_offset_mm=float(offsets.max()) if len(offsets) else 0.0,
         frames_off_slice=int((offsets > 0.01).sum()),
         frames_outside_ct=painted.frames_outside,
@@ -439,7 +223,7 @@ def _referenced_instances(dataset: Dataset) -> frozenset[str]:
     return frozenset(found - {""})
 
 
-def _source_offsets(header: _Header, painted: _Painted, ct: CtVolume) -> tuple[NDArray[np.float64], int]:
+def _source_offsets(header: _Header, painted: Painted, ct: CtVolume) -> tuple[NDArray[np.float64], int]:
     """Distance of each frame that claims to be a CT slice from that slice, and how many name another slice.
 
     A frame claims to be a CT slice if it is on the CT's pixel grid; the claim is held against the nearest slice, which
@@ -447,18 +231,16 @@ def _source_offsets(header: _Header, painted: _Painted, ct: CtVolume) -> tuple[N
     """
     if not painted.on_ct_grid:
         return np.zeros(0), 0
-    slices: dict[str, list[int]] = {}
+    slices: dict[str, set[int]] = {}
     for index, ref in enumerate(ct.record.slices):
-        slices.setdefault(ref.sop_instance_uid, []).append(index)
+        slices.setdefault(ref.sop_instance_uid, set()).add(index)
+    frames = header.frames
+    named = {sources: set().union(*(slices.get(uid, ()) for uid in sources)) for sources in set(frames.sources)}
     inside = np.flatnonzero(~painted.placement.outside)
-    offsets = np.empty(len(inside))
-    mismatched = 0
-    for at, frame in enumerate(inside):
-        nearest = int(painted.placement.slice_index[frame])
-        named = [index for uid in header.sources[frame] for index in slices.get(uid, [])]
-        mismatched += bool(named) and nearest not in named
-        vector = header.grid.origins_mm[frame] - ct.geometry.slice_origins_mm[nearest]
-        offsets[at] = np.linalg.norm(vector)
+    nearest = painted.placement.slice_index[inside]
+    offsets = np.linalg.norm(frames.grid.origins_mm[inside] - ct.geometry.slice_origins_mm[nearest], axis=1)
+    claims = (named[frames.sources[frame]] for frame in inside.tolist())
+    mismatched = sum(bool(claim) and at not in claim for claim, at in zip(claims, nearest.tolist(), strict=True))
     return offsets, mismatched
 
 
@@ -472,9 +254,7 @@ def _grid_note(grid: FrameGrid, ct: CtVolume) -> str:
     )
 
 
-def _record(
-    opened: OpenedObject, header: _Header, segments: tuple[Segment, ...], layers: list[NDArray[Any]]
-) -> SegRecord:
+def _record(opened: OpenedObject, header: _Header, content: str, file: str) -> SegRecord:
     dataset = opened.dataset
     name, version = _model(dataset)
     return SegRecord(
@@ -490,9 +270,16 @@ def _record(
         model_version=version,
         manufacturer=text(dataset, "Manufacturer"),
         path=str(opened.path),
-        file_digest=file_digest(opened.path),
-        content_digest=_content_digest(segments, layers),
+        file_digest=file,
+        content_digest=content,
     )
+
+
+def _file_digest(opened: OpenedObject, content: str, segments: Sequence[Segment], facts: SegFacts) -> str:
+    """SHA-256 of what decides about documents: everything but the pixel data, and what reading made of these."""
+    counts = [[segment.frame_count, segment.voxels_outside_ct] for segment in segments]
+    outside = [facts.frames_outside_ct, [repr(value) for value in facts.outside_location_mm or ()]]
+    return digest([header_digest(opened), content, counts, outside, facts.undeclared_numbers])
 
 
 def _series_number(dataset: Dataset) -> int | None:
@@ -512,13 +299,3 @@ def _model(dataset: Dataset) -> tuple[str, str]:
         if name := text(item, "SegmentAlgorithmName"):
             return name, text(dataset, "SoftwareVersions")
     return text(dataset, "ManufacturerModelName"), text(dataset, "SoftwareVersions")
-
-
-def _content_digest(segments: tuple[Segment, ...], layers: list[NDArray[Any]]) -> str:
-    """SHA-256 of what is depicted: the segments with their codes, and their voxels; not who stored it how and when."""
-    digest = hashlib.sha256()
-    described = [[segment.number, segment.label, segment.codes.key, segment.layer] for segment in segments]
-    digest.update(canonical_json([described, [list(layer.shape) for layer in layers]]).encode())
-    for layer in layers:
-        digest.update(np.ascontiguousarray(layer).data)
-    return digest.hexdigest()

@@ -438,9 +438,9 @@ def test_what_is_written_is_what_pydicom_reads(tmp_path: Path) -> None:
 
 
 def test_noise_is_no_segmentation() -> None:
-    from segqa_dicom.reading.layers import refuse_noise
+    from segqa_dicom.reading.content import changes
 
     noise = np.random.default_rng(0).integers(0, 3, (4, 50, 50)).astype(np.uint8)
-    refuse_noise(noise, Limits())
+    changes(noise, Limits())
     with pytest.raises(LimitExceeded, match="noise"):
-        refuse_noise(noise, Limits(max_runs=1000))
+        changes(noise, Limits(max_runs=1000))
