@@ -69,6 +69,9 @@ class _Contestant:
             if found is not None:
                 self.runs.append(found)
 
+    def note(self) -> str:
+        return str(self.party.facts["note"]) if self.party else ""
+
     def timing(self) -> Timing | None:
         if not self.runs or self.party is None:
             return None
@@ -128,7 +131,7 @@ def _rows(step: Step, study: Study, mine: _Contestant, others: Sequence[_Contest
         its = peer.attempt(lambda party, path=path: party.numbers(path))  # type: ignore[misc]
         agreement = compared(found, its, terms.tolerance) if its is not None else None
         path.unlink(missing_ok=True)
-        notes = [peer.problem or terms.note, _scaled(peer) if terms.sampled else ""]
+        notes = [mine.note(), peer.problem or terms.note, _scaled(peer) if terms.sampled else ""]
         note = "; ".join(note for note in notes if note)
         yield Row(study.name, step.key, step.title, ours, terms.name, peer.timing(), terms.ratio, agreement, note)
 

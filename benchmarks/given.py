@@ -49,11 +49,13 @@ class Prepared:
     run : what the clock measures
     numbers : the numbers in what `run` returned, or the volume that it made; not on the clock
     warm : what runs before the clock does, to load and compile; `run` itself if it is None
+    note : what a reader must know of the work
     """
 
     run: Callable[[], Any]
     numbers: Callable[[Any], Numbers | NDArray[Any]] = _as_it_is
     warm: Callable[[], Any] | None = None
+    note: str = ""
 
 
 class Given:

@@ -143,7 +143,13 @@ def report_sr(given: Given) -> Prepared:
         sr.write(document, path)
         return path
 
-    return Prepared(run, values_in_report)
+    groups = groups_in_report(run())
+    measurements, evaluations = (
+        max(map(len, parts)) for parts in ([one.measurements for one in groups], [one.evaluations for one in groups])
+    )
+    return Prepared(
+        run, values_in_report, note=f"{len(groups)} groups of up to {measurements} NUM + {evaluations} CODE"
+    )
 
 
 def values_in_report(path: Path) -> Numbers:

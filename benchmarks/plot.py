@@ -22,7 +22,7 @@ def draw(points: Sequence[Point], path: Path) -> None:
     matplotlib.use("Agg")
     pyplot = import_module("matplotlib.pyplot")
     kinds = [kind for kind in ("structures", "slices") if sum(point.along == kind for point in points) > 1]
-    figure, axes = pyplot.subplots(len(kinds), 2, figsize=(9.5, 3.6 * len(kinds)), squeeze=False)
+    figure, axes = pyplot.subplots(len(kinds), 2, figsize=(10.5, 3.9 * len(kinds)), squeeze=False)
     for row, kind in zip(axes, kinds, strict=True):
         chosen = sorted((point for point in points if point.along == kind), key=lambda point: point.size)
         sizes = [float(point.size) for point in chosen]
@@ -47,11 +47,11 @@ def _series(axes: Any, sizes: Sequence[float], values: Sequence[float], name: st
 def _dress(axes: Any, sizes: Sequence[float], first: float, size_label: str, value_label: str) -> None:
     """Axes from 0 with a line in proportion to the size."""
     top = axes.get_ylim()[1]
-    axes.plot([0, sizes[-1]], [0, first * sizes[-1] / sizes[0]], ":", color=GREY, label="in proportion to size")
+    axes.plot([0, sizes[-1]], [0, first * sizes[-1] / sizes[0]], ":", color=GREY, label="proportional")
     axes.set_xlim(0, sizes[-1] * 1.04)
     axes.set_ylim(0, top * 1.15)
     axes.set_xticks(sizes if len(sizes) < 5 else [size for size in sizes if size != 25])
     axes.set_xlabel(size_label)
     axes.set_ylabel(value_label)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize="small", borderaxespad=0.3)

@@ -155,10 +155,10 @@ class Party:
         self._said: list[str] = []
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
-        self._facts: dict[str, float] = {}
+        self._facts: dict[str, Any] = {}
 
     @property
-    def facts(self) -> dict[str, float]:
+    def facts(self) -> dict[str, Any]:
         """What the worker says of its work once it has loaded its input; raises `Failed` if it could not."""
         if not self._facts:
             self._facts = self._reply()

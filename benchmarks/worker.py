@@ -25,7 +25,7 @@ from benchmarks.steps import STEPS
 class Worker:
     """A party, its input loaded, and what it returned last; `contest` -1 is our own way.
 
-    facts : ``share`` of the whole work that a run does, and how many structures (``sample``) that are
+    facts : ``share`` of the whole work that a run does, how many structures (``sample``) that are, and a ``note``
     """
 
     def __init__(self, folder: Path, step: str, contest: int, every: int) -> None:
@@ -35,7 +35,11 @@ class Worker:
         self._prepared = (terms.party if terms else chosen.party)(given)
         self._result: Any = None
         is_sampled = terms is not None and terms.sampled
-        self.facts = {"share": given.sample_share if is_sampled else 1.0, "sample": len(given.sample)}
+        self.facts: dict[str, Any] = {
+            "share": given.sample_share if is_sampled else 1.0,
+            "sample": len(given.sample),
+            "note": self._prepared.note,
+        }
 
     def warm(self) -> None:
         """Load and compile what the clock must not see."""
