@@ -21,11 +21,13 @@ from segqa_dicom.checks import (
 )
 from segqa_dicom.measures import (
     Comparand,
+    Runs,
     StructurePair,
     compare_segmentations,
     extract_surfaces,
+    find_runs,
     find_surroundings,
-    joint_counts,
+    joint_counts_of_runs,
     measure_segmentation,
 )
 from segqa_dicom.measures.results import MEASURING_VERSION, PairComparison, SegmentMeasures
@@ -61,9 +63,10 @@ def _measured(case: Case, progress: Progress) -> tuple[MeasuredSegmentation, ...
     measured = []
     for at, segmentation in enumerate(case.segmentations):
         progress("measuring segments", at, len(case.segmentations))
-        measures = measure_segmentation(segmentation, case.ct, surroundings=surroundings)
+        runs = [find_runs(layer) for layer in segmentation.layers]
+        measures = measure_segmentation(segmentation, case.ct, surroundings=surroundings, layer_runs=runs)
         segments = tuple(_measured_segment(segmentation, index, one, case.ct) for index, one in enumerate(measures))
-        overlaps = _overlaps(segmentation)
+        overlaps = _overlaps(runs)
         measured.append(MeasuredSegmentation(segmentation, segments, overlaps, _midline(segments), case.ct))
     return tuple(measured)
 
@@ -83,11 +86,11 @@ def _measured_segment(
     )
 
 
-def _overlaps(segmentation: Segmentation) -> tuple[tuple[int, int, int], ...]:
+def _overlaps(layer_runs: Sequence[Runs]) -> tuple[tuple[int, int, int], ...]:
     """(index, index, shared voxels) of the segments that overlap: they lie in different layers."""
     found = []
-    for one, other in combinations(segmentation.layers, 2):
-        shared = joint_counts(one, other)
+    for one, other in combinations(layer_runs, 2):
+        shared = joint_counts_of_runs(one, other)
         for first, second, count in zip(shared.label_a, shared.label_b, shared.voxel_count, strict=True):
             if first and second:
                 found.append((int(first) - 1, int(second) - 1, int(count)))

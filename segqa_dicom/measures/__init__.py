@@ -7,7 +7,14 @@ from segqa_dicom.measures.distances import SurfaceDistances, surface_distances
 from segqa_dicom.measures.fov import padding_voxel_counts
 from segqa_dicom.measures.intensity import measure_intensities
 from segqa_dicom.measures.measure import Surroundings, find_surroundings, measure_segmentation
-from segqa_dicom.measures.overlap import JointCounts, dice, iou, joint_counts, volume_difference_percent
+from segqa_dicom.measures.overlap import (
+    JointCounts,
+    dice,
+    iou,
+    joint_counts,
+    joint_counts_of_runs,
+    volume_difference_percent,
+)
 from segqa_dicom.measures.runs import Runs, find_runs
 from segqa_dicom.measures.shape import measure_shapes
 from segqa_dicom.measures.surface import Surface, Surfaces, SurfaceTooLarge, extract_surfaces
@@ -32,6 +39,7 @@ __all__ = [
     "iou",
     "is_compiled",
     "joint_counts",
+    "joint_counts_of_runs",
     "measure_intensities",
     "measure_segmentation",
     "measure_shapes",

@@ -21,7 +21,8 @@ VALUE_BUDGET = 200_000_000
 MAX_TABLE_ROWS = 512
 """Segments of a layer whose values are counted in a table: 128 MB if every one of them had every value."""
 
-_LOWEST, _VALUES, _BLOCK = -32768, 65536, 1024
+_USUAL, _ALL = (-2048, 8192), (-32768, 65536)
+"""Lowest value and number of values that are counted: a small table stays in the cache; all of int16."""
 
 
 def measure_intensities(
@@ -55,9 +56,8 @@ def intensities_of_runs(
         raise ValueError(f"a layer of shape {runs.shape} does not fit a CT of shape {ct.hu.shape}")
     if ct.hu.dtype == np.int16 and len(indices) <= MAX_TABLE_ROWS and ct.hu.size < 2**32:
         return _intensities_by_value(runs, indices, ct.hu, size)
-    # bincount adds in float64, which is exact below 2**53 voxels.
-    lengths = runs.stop.astype(np.int64) - runs.first
-    counts = np.bincount(runs.labels, weights=lengths, minlength=size).astype(np.int64)
+    counts = np.zeros(size, np.int64)
+    counts[: runs.voxel_counts.size] = runs.voxel_counts
     rows = read_only(ct.hu).reshape(-1, ct.hu.shape[2])
     intensities: list[Intensity | None] = []
     for group in _groups(indices, counts, value_budget):
@@ -66,34 +66,32 @@ def intensities_of_runs(
 
 
 def _intensities_by_value(runs: Runs, indices: list[int], hu: NDArray[Any], size: int) -> list[Intensity | None]:
-    """Intensities from a table of how many voxels of each segment have each of the 65,536 values of an int16.
+    """Intensities from a table of how many voxels of each segment have each value; exact."""
+    for lowest, width in (_USUAL, _ALL):
+        rows = np.full(size, -1, np.int64)
+        rows[np.array(indices, np.intp) + 1] = np.arange(len(indices))
+        table = np.zeros((len(indices), width), np.uint32)
+        if _count_values(
+            read_only(hu), hu.shape[2], runs.row_starts, runs.first, runs.stop, runs.labels, rows, lowest, table
+        ):
+            break
+    # Most values do not occur at all; to look at those of each segment takes longer than to count them.
+    used = np.flatnonzero(table.any(axis=0))
+    if not used.size:
+        return [None] * len(indices)
+    table = table[:, used[0] : used[-1] + 1]
+    values = np.arange(used[0], used[-1] + 1) + lowest
+    return [_intensity_of_counts(table[at].astype(np.int64), values) for at in range(len(indices))]
 
-    Only the parts of the table that are used take memory: a segment has a few hundred values that lie together.
-    """
-    places = np.full(size, -1, np.int64)
-    places[np.array(indices, np.intp) + 1] = np.arange(len(indices)) * _VALUES - _LOWEST
-    table = np.zeros(len(indices) * _VALUES, np.uint32)
-    _count_values(read_only(hu), hu.shape[2], runs.row_starts, runs.first, runs.stop, runs.labels, places, table)
-    blocks = table.reshape(len(indices), _VALUES // _BLOCK, _BLOCK)
-    is_used = blocks.max(axis=2) > 0
-    return [_intensity_of_counts(blocks[at], is_used[at]) for at in range(len(indices))]
 
-
-def _intensity_of_counts(counts: NDArray[np.uint32], is_used: NDArray[np.bool_]) -> Intensity | None:
-    """Statistics of voxels of which ``counts.flat[n]`` have the value ``n - 32768``; correctly rounded.
-
-    is_used : which rows of `counts` have any; to look for values in all of them takes longer than to count them
-    """
-    blocks = np.flatnonzero(is_used)
-    if not blocks.size:
-        return None
-    numbers = counts[blocks[0] : blocks[-1] + 1].reshape(-1).astype(np.int64)
-    lowest = int(blocks[0]) * _BLOCK + _LOWEST
-    values = np.arange(lowest, lowest + numbers.size)
-    ends = np.cumsum(numbers)
+def _intensity_of_counts(counts: NDArray[np.int64], values: NDArray[np.int64]) -> Intensity | None:
+    """Statistics of voxels of which ``counts[n]`` have the value ``values[n]`` (ascending); correctly rounded."""
+    ends = np.cumsum(counts)
     count = int(ends[-1])
+    if count == 0:
+        return None
     # Below 2**63 for any number of int16 values that a table of uint32 can count.
-    total, squares = int(numbers @ values), int(numbers @ values**2)
+    total, squares = int(counts @ values), int(counts @ values**2)
     ranks = [0, (count - 1) // 2, count // 2, count - 1]
     smallest, lower, upper, largest = (float(value) for value in values[np.searchsorted(ends, ranks, side="right")])
     sd = math.sqrt((count * squares - total**2) / count**2)
@@ -160,18 +158,26 @@ def _mean_square_deviation(values: NDArray[Any], mean: float) -> float:
 
 @kernel
 def _count_values(
-    hu: NDArray[np.int16], columns: int, row_starts: NDArray[np.int64], first: NDArray[Any], stop: NDArray[Any],
-    labels: NDArray[Any], places: NDArray[np.int64], table: NDArray[np.uint32],
-) -> None:  # fmt: skip
-    """Count the value v of each voxel of a label in ``table[places[label] + v]``; labels with a negative place not."""
+    hu: NDArray[Any], columns: int, row_starts: NDArray[np.int64], first: NDArray[Any], stop: NDArray[Any],
+    labels: NDArray[Any], rows: NDArray[np.int64], lowest: int, table: NDArray[np.uint32],
+) -> bool:  # fmt: skip
+    """Count the value of each voxel in ``table[rows[label], value - lowest]``; labels of a negative row are left out.
+
+    Whether all values had a place in the table; if not, it is not complete.
+    """
+    flat, width = table.reshape(-1), np.uint64(table.shape[1])
     for row in range(row_starts.size - 1):
         for run in range(row_starts[row], row_starts[row + 1]):
-            place = places[labels[run]]
-            if place < 0:
+            if rows[labels[run]] < 0:
                 continue
-            # Unsigned indices are not looked at for counting from the end.
+            begin = np.uint64(rows[labels[run]]) * width
+            # Unsigned indices need no look at whether they count from the end.
             for voxel in range(np.uint64(row * columns + first[run]), np.uint64(row * columns + stop[run])):
-                table[np.uint64(place + hu[voxel])] += np.uint32(1)
+                place = np.uint64(hu[voxel] - lowest)
+                if place >= width:
+                    return False
+                flat[begin + place] += np.uint32(1)
+    return True
 
 
 @kernel

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segqa_dicom.jit import kernel
-from segqa_dicom.measures.words import BLOCK_WORDS, first_byte, read_only, whole_words
+from segqa_dicom.measures.runs import Runs
+from segqa_dicom.measures.words import BLOCK_WORDS, find_marked, first_byte, read_only, whole_words
 from segqa_dicom.model import LabelArray
 
 DENSE_LIMIT = 16_000_000
@@ -75,6 +76,49 @@ def joint_counts(a: LabelArray, b: LabelArray) -> JointCounts:
     if rows * columns <= DENSE_LIMIT:
         return _dense_counts(a, b, rows, columns)
     return _sparse_counts(read_only(a), read_only(b))
+
+
+def joint_counts_of_runs(a: Runs, b: Runs) -> JointCounts:
+    """The same as `joint_counts` of the layers of `a` and `b`, which are not read again: several times as fast."""
+    if a.shape != b.shape:
+        raise ValueError(f"layers of shape {a.shape} and {b.shape} cannot overlap")
+    present_a, present_b = (np.flatnonzero(runs.voxel_counts) for runs in (a, b))
+    place_a, place_b = _places(present_a), _places(present_b)
+    parts = [(present_a[:0], present_b[:0], np.zeros(0, np.int64))]
+    step = max(DENSE_LIMIT // (present_b.size + 1), 1)
+    for start in range(0, present_a.size, step):
+        table = np.zeros((min(step, present_a.size - start), present_b.size), np.int64)
+        _count_shared(
+            a.row_starts, a.first, a.stop, a.labels, place_a - start,
+            b.row_starts, b.first, b.stop, b.labels, place_b, table,
+        )  # fmt: skip
+        row, column = np.nonzero(table)
+        parts.append((present_a[start + row], present_b[column], table[row, column]))
+    label_a, label_b, voxel_count = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return _with_background(a, b, label_a, label_b, voxel_count)
+
+
+def _places(labels: NDArray[np.intp]) -> NDArray[np.int64]:
+    """Where each label is among `labels`, by label."""
+    places = np.full(int(labels.max(initial=0)) + 1, -1, np.int64)
+    places[labels] = np.arange(labels.size)
+    return places
+
+
+def _with_background(
+    a: Runs, b: Runs, label_a: NDArray[Any], label_b: NDArray[Any], voxel_count: NDArray[np.int64]
+) -> JointCounts:
+    """Add the voxels that are background in one of the two: those of a label that it shares with no other."""
+    parts = [(label_a, label_b, voxel_count)]
+    for runs, labels, is_a in ((a, label_a, True), (b, label_b, False)):
+        totals = runs.voxel_counts
+        alone = totals - np.bincount(labels, weights=voxel_count, minlength=totals.size).astype(np.int64)
+        found = np.flatnonzero(alone)
+        background = np.zeros_like(found)
+        parts.append((found, background, alone[found]) if is_a else (background, found, alone[found]))
+    keys_a, keys_b, counts = (np.concatenate(part) for part in zip(*parts, strict=True))
+    order = np.lexsort((keys_b, keys_a))
+    return JointCounts(keys_a[order].astype(np.int32), keys_b[order].astype(np.int32), counts[order])
 
 
 def dice(intersection: int, n_a: int, n_b: int) -> float | None:
@@ -154,7 +198,7 @@ def _count_pairs(
     """
     in_voxel = (np.uint64(1) << np.uint64(8 * flat_a.itemsize)) - np.uint64(1)
     in_word = 8 // flat_a.itemsize
-    marks = np.empty(BLOCK_WORDS, np.uint64)
+    marks, places = np.empty(BLOCK_WORDS, np.uint64), np.empty(BLOCK_WORDS, np.int64)
     label_a, label_b, start = flat_a[0], flat_b[0], 0
     for begin in range(0, words_a.size + 1, BLOCK_WORDS):
         count = min(BLOCK_WORDS, words_a.size - begin)
@@ -162,7 +206,7 @@ def _count_pairs(
         if count < BLOCK_WORDS:
             marks[count] = ~np.uint64(0)
             count += 1
-        for word in range(count):
+        for word in places[: find_marked(marks[:count], places)]:
             mark = marks[word]
             while mark != 0:
                 byte = first_byte(mark) & ~np.uint64(flat_a.itemsize - 1)
@@ -189,3 +233,26 @@ def _mark_pairs(
         changes_a = part_a[i + 1] ^ ((part_a[i + 1] << shift) | (part_a[i] >> back))
         changes_b = part_b[i + 1] ^ ((part_b[i + 1] << shift) | (part_b[i] >> back))
         rest[i] = changes_a | changes_b
+
+
+@kernel
+def _count_shared(
+    row_starts_a: NDArray[np.int64], first_a: NDArray[Any], stop_a: NDArray[Any], labels_a: NDArray[Any],
+    place_a: NDArray[np.int64], row_starts_b: NDArray[np.int64], first_b: NDArray[Any], stop_b: NDArray[Any],
+    labels_b: NDArray[Any], place_b: NDArray[np.int64], table: NDArray[np.int64],
+) -> None:  # fmt: skip
+    """Add the voxels that two runs share to the counter of their labels, row by row; labels without a place not."""
+    for row in range(row_starts_a.size - 1):
+        run, stop = row_starts_a[row], row_starts_a[row + 1]
+        other, other_stop = row_starts_b[row], row_starts_b[row + 1]
+        while run < stop and other < other_stop:
+            end, other_end = np.int64(stop_a[run]), np.int64(stop_b[other])
+            shared = min(end, other_end) - max(np.int64(first_a[run]), np.int64(first_b[other]))
+            if shared > 0:
+                place = place_a[labels_a[run]]
+                if 0 <= place < table.shape[0]:
+                    table[place, place_b[labels_b[other]]] += shared
+            if end <= other_end:
+                run += 1
+            if other_end <= end:
+                other += 1

@@ -7,13 +7,14 @@ boxes, components) is counted on runs. Memory is linear in the number of runs.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segqa_dicom.jit import kernel
-from segqa_dicom.measures.words import BLOCK_WORDS, first_byte, mark_changes, whole_words
+from segqa_dicom.measures.words import BLOCK_WORDS, find_marked, first_byte, mark_changes, whole_words
 from segqa_dicom.model import LabelArray, Segmentation
 
 _MAX_UINT16 = int(np.iinfo(np.uint16).max)
@@ -43,6 +44,13 @@ class Runs:
     def count(self) -> int:
         """Number of runs."""
         return len(self.labels)
+
+    @cached_property
+    def voxel_counts(self) -> NDArray[np.int64]:
+        """Voxels of every label up to the largest one that occurs; 0 for the background."""
+        lengths = self.stop.astype(np.int64) - self.first
+        # bincount adds in float64, which is exact below 2**53 voxels.
+        return np.bincount(self.labels, weights=lengths, minlength=1).astype(np.int64)
 
 
 def find_runs(layer: LabelArray) -> Runs:
@@ -96,7 +104,7 @@ def _sweep(
     """
     bits = np.uint64(8 * flat.itemsize)
     in_word = 8 // flat.itemsize
-    marks = np.empty(BLOCK_WORDS, np.uint64)
+    marks, places = np.empty(BLOCK_WORDS, np.uint64), np.empty(BLOCK_WORDS, np.int64)
     begin, row, run = progress[0], progress[1], progress[2]
     while begin <= words.size:
         end = min(begin + BLOCK_WORDS, words.size)
@@ -110,7 +118,8 @@ def _sweep(
         if wanted > labels.size:
             progress[0], progress[1], progress[2] = begin, row, run
             return wanted
-        row, run = _write_runs(flat, marks[: end - begin], begin, columns, row, run, row_starts, first, stop, labels)
+        count = find_marked(marks[: end - begin], places)
+        row, run = _write_runs(flat, marks, places[:count], begin, columns, row, run, row_starts, first, stop, labels)
         begin = end
     row_starts[row + 1 :] = run
     return 0
@@ -118,15 +127,18 @@ def _sweep(
 
 @kernel
 def _write_runs(
-    flat: Any, marks: NDArray[np.uint64], begin: int, columns: int, row: int, run: int,
+    flat: Any, marks: NDArray[np.uint64], places: NDArray[np.int64], begin: int, columns: int, row: int, run: int,
     row_starts: NDArray[np.int64], first: NDArray[Any], stop: NDArray[Any], labels: NDArray[Any],
 ) -> tuple[int, int]:  # fmt: skip
-    """Write the runs that end at a mark of the words from `begin` on; the row and the run that are open after them."""
+    """Write the runs that end at a mark; the row and the run that are open after them.
+
+    places : words with marks, counted from word `begin`
+    """
     in_voxel = (np.uint64(1) << np.uint64(8 * flat.itemsize)) - np.uint64(1)
     in_word = 8 // flat.itemsize
     background = flat.dtype.type(0)
     current = flat[begin * in_word - 1] if begin > 0 else background
-    for word in range(marks.size):
+    for word in places:
         mark = marks[word]
         while mark != 0:
             byte = first_byte(mark) & ~np.uint64(flat.itemsize - 1)

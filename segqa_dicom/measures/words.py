@@ -64,3 +64,16 @@ def first_byte(mark: np.uint64) -> np.uint64:
     """Number (0-7) of the lowest byte of a word other than 0 that is not 0."""
     below = (mark & (~mark + _ONE)) - _ONE
     return (((below >> _SEVEN) & _LOWEST_BITS) * _LOWEST_BITS) >> _FIFTY_SIX
+
+
+@kernel
+def find_marked(marks: NDArray[np.uint64], places: NDArray[np.int64]) -> int:
+    """Write to `places` which words are not 0, and return how many. Without a branch: none can be mispredicted.
+
+    places : room for as many as there are words
+    """
+    count = 0
+    for word in range(marks.size):
+        places[count] = word
+        count += marks[word] != 0
+    return count

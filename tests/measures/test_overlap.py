@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from segqa_dicom.measures import dice, iou, joint_counts, overlap, volume_difference_percent
+from segqa_dicom.measures import (
+    dice,
+    find_runs,
+    iou,
+    joint_counts,
+    joint_counts_of_runs,
+    overlap,
+    volume_difference_percent,
+)
 
 from .factories import blobs, noise
 
@@ -51,6 +59,23 @@ def test_counts_by_sorting_are_the_same_in_slabs_of_any_size(
     assert as_dict(joint_counts(a, b)) == by_definition(a, b)
 
 
+@pytest.mark.parametrize(("a", "b"), VOLUMES)
+@pytest.mark.parametrize("limit", [10**6, 1000, 0])
+def test_counts_of_runs_are_those_of_voxels(
+    a: np.ndarray, b: np.ndarray, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overlap, "DENSE_LIMIT", limit)
+    assert as_dict(joint_counts_of_runs(find_runs(a), find_runs(b))) == by_definition(a, b)
+
+
+def test_counts_of_runs_are_sorted_and_typed_as_those_of_voxels() -> None:
+    a, b = noise((9, 31, 67), 9, np.uint8), noise((9, 31, 67), 900, np.uint16, seed=1)
+    one, other = joint_counts(a, b), joint_counts_of_runs(find_runs(a), find_runs(b))
+    for name in ("label_a", "label_b", "voxel_count"):
+        assert np.array_equal(getattr(one, name), getattr(other, name))
+        assert getattr(one, name).dtype == getattr(other, name).dtype
+
+
 def test_65535_labels_are_counted() -> None:
     a = np.arange(65536, dtype=np.uint16).reshape(16, 64, 64)
     b = a[::-1].copy()
@@ -67,6 +92,7 @@ def test_counts_are_exact_for_any_small_volumes(data: st.DataObject) -> None:
     a = data.draw(hnp.arrays(np.uint8, shape, elements=labels))
     b = data.draw(hnp.arrays(np.uint16, shape, elements=labels))
     assert as_dict(joint_counts(a, b)) == by_definition(a, b)
+    assert as_dict(joint_counts_of_runs(find_runs(a), find_runs(b))) == by_definition(a, b)
 
 
 def test_pairs_are_sorted_and_can_be_asked_for() -> None:
@@ -114,8 +140,11 @@ def test_layers_in_any_memory_order_are_read_by_index() -> None:
 
 
 def test_layers_of_different_shape_are_refused() -> None:
+    a, b = np.zeros((1, 2, 3), np.uint8), np.zeros((1, 3, 2), np.uint8)
     with pytest.raises(ValueError, match="cannot overlap"):
-        joint_counts(np.zeros((1, 2, 3), np.uint8), np.zeros((1, 3, 2), np.uint8))
+        joint_counts(a, b)
+    with pytest.raises(ValueError, match="cannot overlap"):
+        joint_counts_of_runs(find_runs(a), find_runs(b))
 
 
 @pytest.mark.parametrize(
