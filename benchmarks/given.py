@@ -100,6 +100,13 @@ class Given:
         return self.study.case() / f"{model}.dcm"
 
     @property
+    def scratch(self) -> Path:
+        """Where steps write to: beside the input, gone with it."""
+        folder = self.study.folder / "written"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    @property
     def labels(self) -> range:
         """All label values."""
         return range(1, self.study.structures + 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -135,11 +134,10 @@ def report_sr(given: Given) -> Prepared:
     from segqa_dicom import sr
 
     report = reviewed(given, "a")
-    folder = Path(tempfile.mkdtemp(prefix="segqa-benchmark-"))
+    path = given.scratch / "ours.dcm"
 
     def run() -> Path:
         document = next(one for one in sr.build_documents(report, rule_titles=rule_titles(), compare="none"))
-        path = folder / "report.dcm"
         sr.write(document, path)
         return path
 

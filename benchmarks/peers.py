@@ -5,7 +5,6 @@ Every library is imported by the step that needs it: what is not installed is mi
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from importlib import import_module
 from pathlib import Path
@@ -207,7 +206,7 @@ def highdicom_report(given: Given) -> Prepared:
     groups = ours.groups_in_report(our.run())
     evidence = [pydicom.dcmread(path, stop_before_pixels=True) for path in given.ct_files]
     evidence.append(pydicom.dcmread(given.seg_file("a"), stop_before_pixels=True))
-    path = Path(tempfile.mkdtemp(prefix="segqa-benchmark-")) / "highdicom.dcm"
+    path = given.scratch / "highdicom.dcm"
 
     def run() -> Path:
         content = _measurement_report(hd, [_roi(hd, group, evidence[-1], evidence[0]) for group in groups])
