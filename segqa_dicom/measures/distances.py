@@ -2,30 +2,73 @@
 
 google-deepmind/surface-distance (Nikolov et al. 2021): every element counts by its area, the 95 % Hausdorff distance
 is the larger of the two directed percentiles.
+
+What is kept of two surfaces is how much area lies at which distance: a few thousand numbers, from which any tolerance
+and percentile follows without another look at the elements.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segqa_dicom.jit import kernel
+from segqa_dicom.measures.far import far_distances_mm
+from segqa_dicom.measures.near import near_rows, nearest_bins
 from segqa_dicom.measures.surface import Surface
+from segqa_dicom.measures.surface_area import surface_area_table
+
+_SUM_TOLERANCE = 1e-12
+"""Share of the area that sums in another order may differ by: it must not move a percentile that is reached exactly."""
+
+
+@dataclass(frozen=True, eq=False)
+class DistanceSpectrum:
+    """Area of a surface at each distance from another one.
+
+    distances_mm : (k,) float64, ascending, all different; infinite if the other surface is empty
+    areas_mm2 : (k,) float64, greater than 0, of all elements at that distance; k is 0 if there are no elements
+    """
+
+    distances_mm: NDArray[np.float64]
+    areas_mm2: NDArray[np.float64]
+
+    @property
+    def total_mm2(self) -> float:
+        """Area of the whole surface."""
+        return float(self.areas_mm2.sum())
+
+    def within_mm2(self, tolerance_mm: float) -> float:
+        """Area no further than the tolerance from the other surface."""
+        return float(self.areas_mm2[: np.searchsorted(self.distances_mm, tolerance_mm, side="right")].sum())
+
+    def percentile_mm(self, percentile: float) -> float:
+        """The distance at which the area, summed from the smallest on, reaches a percentage of the whole; k > 0."""
+        if percentile >= 100:
+            return float(self.distances_mm[-1])
+        reached = np.cumsum(self.areas_mm2)
+        wanted = percentile / 100.0 * reached[-1]
+        return float(self.distances_mm[np.searchsorted(reached, wanted * (1.0 - _SUM_TOLERANCE))])
+
+    @property
+    def moment_mm3(self) -> float:
+        """Sum of distance times area, from which means follow."""
+        return float((self.distances_mm * self.areas_mm2).sum())
 
 
 @dataclass(frozen=True, eq=False)
 class SurfaceDistances:
-    """Distance of each surface element to the nearest one of the other surface, and its area.
+    """How far two surfaces are from each other.
 
-    reference_mm, evaluated_mm : (n,), (m,) float64, from the elements of one to the other; infinite if that is empty
-    reference_mm2, evaluated_mm2 : (n,), (m,) float64, areas of these elements
+    reference : spectrum of the distances from the elements of the reference to the evaluated surface
+    evaluated : the other way round
     """
 
-    reference_mm: NDArray[np.float64]
-    reference_mm2: NDArray[np.float64]
-    evaluated_mm: NDArray[np.float64]
-    evaluated_mm2: NDArray[np.float64]
+    reference: DistanceSpectrum
+    evaluated: DistanceSpectrum
 
     def nsd(self, tolerance_mm: float) -> float | None:
         """Normalised surface Dice, 0-1: share of both areas no further than the tolerance from the other surface.
@@ -34,11 +77,8 @@ class SurfaceDistances:
         """
         if not self._has_any:
             return None
-        within = (
-            self.reference_mm2[self.reference_mm <= tolerance_mm].sum()
-            + self.evaluated_mm2[self.evaluated_mm <= tolerance_mm].sum()
-        )
-        return float(within / (self.reference_mm2.sum() + self.evaluated_mm2.sum()))
+        within = self.reference.within_mm2(tolerance_mm) + self.evaluated.within_mm2(tolerance_mm)
+        return within / (self.reference.total_mm2 + self.evaluated.total_mm2)
 
     def hausdorff_mm(self, percentile: float) -> float | None:
         """Larger of the two directed distances within which `percentile` % of the area lies; 100 = maximum.
@@ -47,25 +87,22 @@ class SurfaceDistances:
         """
         if not self._has_both:
             return None
-        return max(
-            _area_percentile(self.reference_mm, self.reference_mm2, percentile),
-            _area_percentile(self.evaluated_mm, self.evaluated_mm2, percentile),
-        )
+        return max(self.reference.percentile_mm(percentile), self.evaluated.percentile_mm(percentile))
 
     def assd_mm(self) -> float | None:
         """Average symmetric surface distance: mean distance over the area of both; None if a surface is empty."""
         if not self._has_both:
             return None
-        weighted = (self.reference_mm * self.reference_mm2).sum() + (self.evaluated_mm * self.evaluated_mm2).sum()
-        return float(weighted / (self.reference_mm2.sum() + self.evaluated_mm2.sum()))
+        moment_mm3 = self.reference.moment_mm3 + self.evaluated.moment_mm3
+        return moment_mm3 / (self.reference.total_mm2 + self.evaluated.total_mm2)
 
     @property
     def _has_any(self) -> bool:
-        return bool(self.reference_mm.size or self.evaluated_mm.size)
+        return bool(self.reference.areas_mm2.size or self.evaluated.areas_mm2.size)
 
     @property
     def _has_both(self) -> bool:
-        return bool(self.reference_mm.size and self.evaluated_mm.size)
+        return bool(self.reference.areas_mm2.size and self.evaluated.areas_mm2.size)
 
 
 def surface_distances(
@@ -77,12 +114,7 @@ def surface_distances(
     """
     if reference.grid != evaluated.grid:
         raise ValueError(f"surfaces on grids {reference.grid} and {evaluated.grid} cannot be compared")
-    return SurfaceDistances(
-        nearest_distances_mm(reference, evaluated, spacing_mm),
-        reference.areas_mm2(spacing_mm),
-        nearest_distances_mm(evaluated, reference, spacing_mm),
-        evaluated.areas_mm2(spacing_mm),
-    )
+    return SurfaceDistances(_spectrum(reference, evaluated, spacing_mm), _spectrum(evaluated, reference, spacing_mm))
 
 
 def nearest_distances_mm(
@@ -92,32 +124,60 @@ def nearest_distances_mm(
 
     Distances come from whole-number offsets between cells, so that equal offsets give equal distances to the last bit.
     """
-    distances = np.zeros(queries.count, np.float64)
-    if not targets.count:
-        distances[:] = np.inf
-        return distances
-    apart = np.flatnonzero(~_shared_cells(queries, targets))
-    if not apart.size:
-        return distances
-    indices = queries.indices[apart]
-    _, nearest = targets.tree(spacing_mm).query(indices * np.array(spacing_mm), workers=1)
-    offsets_mm = (indices - targets.indices[nearest]) * np.array(spacing_mm)
-    distances[apart] = np.sqrt(np.square(offsets_mm).sum(axis=1))
-    return distances
+    if not (queries.count and targets.count):
+        return np.full(queries.count, np.inf)
+    bins, far, far_mm = _search(queries, targets, spacing_mm)
+    distances_mm: NDArray[np.float64] = near_rows(spacing_mm).distances_mm[bins]
+    distances_mm[far] = far_mm
+    return distances_mm
 
 
-def _shared_cells(queries: Surface, targets: Surface) -> NDArray[np.bool_]:
-    """Which elements of `queries` lie in a cell where `targets` has one too, both ascending."""
-    places = np.searchsorted(targets.cells, queries.cells)
-    shared: NDArray[np.bool_] = targets.cells[np.minimum(places, targets.count - 1)] == queries.cells
-    return shared
+def _spectrum(queries: Surface, targets: Surface, spacing_mm: tuple[float, float, float]) -> DistanceSpectrum:
+    """Area of `queries` at each distance from `targets`."""
+    areas = surface_area_table(spacing_mm)
+    if not (queries.count and targets.count):
+        total = areas[queries.codes].sum(keepdims=True)[: queries.count]
+        return DistanceSpectrum(np.full(total.size, np.inf), total)
+    bins, far, far_mm = _search(queries, targets, spacing_mm)
+    near_mm = near_rows(spacing_mm).distances_mm
+    near_mm2 = np.zeros(near_mm.size, np.float64)
+    _add_areas(bins, queries.codes, areas, near_mm2)
+    occupied = np.flatnonzero(near_mm2)
+    near = near_mm[occupied], near_mm2[occupied]
+    if not far.size:
+        return DistanceSpectrum(*near)
+    # Nothing is both: far is what is beyond the reach of near.
+    rest = _summed_by_distance(far_mm, areas[queries.codes[far]])
+    distances_mm, areas_mm2 = (np.concatenate(parts) for parts in zip(near, rest, strict=True))
+    return DistanceSpectrum(distances_mm, areas_mm2)
 
 
-def _area_percentile(distances_mm: NDArray[np.float64], areas_mm2: NDArray[np.float64], percentile: float) -> float:
-    """The distance at which the area, summed from the nearest element on, reaches a percentage of the whole."""
-    if percentile >= 100:
-        return float(distances_mm.max())
+def _search(
+    queries: Surface, targets: Surface, spacing_mm: tuple[float, float, float]
+) -> tuple[NDArray[np.int32], NDArray[np.intp], NDArray[np.float64]]:
+    """Place of the distance of each query in those of `near_rows`, -1 if far; which ones are far, and how far."""
+    bins = nearest_bins(queries, targets, near_rows(spacing_mm))
+    far = np.flatnonzero(bins < 0)
+    if not far.size:
+        return bins, far, np.empty(0, np.float64)
+    return bins, far, far_distances_mm(queries.cells[far], targets, spacing_mm)
+
+
+def _summed_by_distance(
+    distances_mm: NDArray[np.float64], areas_mm2: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The different distances, ascending, and the area at each; at least one element."""
     order = np.argsort(distances_mm, kind="stable")
-    reached = np.cumsum(areas_mm2[order]) / areas_mm2.sum()
-    place = min(int(np.searchsorted(reached, percentile / 100.0)), len(order) - 1)
-    return float(distances_mm[order[place]])
+    ascending = distances_mm[order]
+    starts = np.flatnonzero(np.diff(ascending, prepend=-1.0))
+    return ascending[starts], np.add.reduceat(areas_mm2[order], starts)
+
+
+@kernel
+def _add_areas(
+    bins: NDArray[Any], codes: NDArray[np.uint8], areas: NDArray[np.float64], sums: NDArray[np.float64]
+) -> None:
+    """Add the area of each element to that of its bin; those without bin are passed over."""
+    for element in range(bins.size):
+        if bins[element] >= 0:
+            sums[bins[element]] += areas[codes[element]]

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from segqa_dicom.jit import kernel
 from segqa_dicom.measures.runs import indices_by_layer, table_size
@@ -40,7 +39,6 @@ class Surface:
     cells: NDArray[Any]
     codes: NDArray[np.uint8]
     grid: tuple[int, int, int]
-    _trees: dict[tuple[float, float, float], Any] = field(default_factory=dict, repr=False)
 
     @property
     def count(self) -> int:
@@ -48,6 +46,11 @@ class Surface:
         return len(self.cells)
 
     @cached_property
+    def bounds(self) -> tuple[int, int, int, int]:
+        """First and last row, first and last column of cells that have an element; there is at least one."""
+        return _find_bounds(self.cells, self.grid[1], self.grid[2])
+
+    @property
     def indices(self) -> NDArray[np.int32]:
         """(n, 3) int32, (slice, row, column) of the cells."""
         return np.stack(np.unravel_index(self.cells, self.grid), axis=1).astype(np.int32)
@@ -56,13 +59,6 @@ class Surface:
         """(n,) area of each element."""
         areas: NDArray[np.float64] = surface_area_table(spacing_mm)[self.codes]
         return areas
-
-    def tree(self, spacing_mm: tuple[float, float, float]) -> Any:
-        """KD-tree of the elements in mm; built once, however often the segment is compared."""
-        if spacing_mm not in self._trees:
-            points = self.indices * np.array(spacing_mm)
-            self._trees[spacing_mm] = cKDTree(points, balanced_tree=False, compact_nodes=False)
-        return self._trees[spacing_mm]
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,3 +276,20 @@ def _scatter(
         cells[place] = chunk_cells[element]
         codes[place] = chunk_codes[element]
         next_free[label] = place + 1
+
+
+@kernel
+def _find_bounds(cells: NDArray[Any], rows: int, columns: int) -> tuple[int, int, int, int]:
+    """Lowest and highest row, lowest and highest column of at least one cell."""
+    row_start: Any = np.int64(0)
+    row_stop: Any = np.int64(0)
+    first_row, last_row, first_column, last_column = rows, 0, columns, 0
+    for place in range(cells.size):
+        cell: Any = np.int64(cells[place])
+        if cell >= row_stop:
+            row = cell // columns
+            row_start = row * columns
+            row_stop = row_start + columns
+            first_row, last_row = min(first_row, row % rows), max(last_row, row % rows)
+        first_column, last_column = min(first_column, cell - row_start), max(last_column, cell - row_start)
+    return first_row, last_row, first_column, last_column

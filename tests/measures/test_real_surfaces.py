@@ -47,10 +47,10 @@ def test_every_shared_structure_of_a_real_pair(spacing: tuple[float, float, floa
         )
         for percentile in (95, 100):
             wanted = surface_distance.compute_robust_hausdorff(expected, percentile)
-            assert found.hausdorff_mm(percentile) == pytest.approx(wanted, abs=1e-6)
+            assert found.hausdorff_mm(percentile) == pytest.approx(wanted, abs=1e-9)
         areas = [expected[f"surfel_areas_{side}"] for side in ("gt", "pred")]
         distances = [expected["distances_gt_to_pred"], expected["distances_pred_to_gt"]]
         pooled = sum((d * a).sum() for d, a in zip(distances, areas, strict=True)) / sum(a.sum() for a in areas)
-        assert found.assd_mm() == pytest.approx(pooled, abs=1e-6)
+        assert found.assd_mm() == pytest.approx(pooled, abs=1e-9)
         compared += 1
     assert compared > 50
