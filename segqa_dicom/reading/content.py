@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from segqa_dicom.reading.elements import UNDEFINED_LENGTH
 from segqa_dicom.reading.limits import Limits
 from segqa_dicom.uids import canonical_json
 
+_MAX_UINT32 = int(np.iinfo(np.uint32).max)
 _USUAL_CHANGES = 1 << 20
 """Changes that fit at first; a hundred structures have half a million."""
 
@@ -70,7 +72,7 @@ def content_digest(segments: Sequence[Segment], layers: Sequence[Changes]) -> st
     sizes = [[*layer.shape, len(layer.starts)] for layer in layers]
     digest.update(canonical_json([described, sizes]).encode())
     for layer in layers:
-        digest.update(layer.starts.astype("<u8", copy=False).data)
+        digest.update(layer.starts.astype("<u8" if math.prod(layer.shape) > _MAX_UINT32 else "<u4").data)
         digest.update(layer.labels.astype("<u2", copy=False).data)
     return digest.hexdigest()
 

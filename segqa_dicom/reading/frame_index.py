@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ from segqa_dicom.reading.frame_table import (
     same_spacing,
     segment_number,
 )
+from segqa_dicom.reading.headers import PlainDataset
 from segqa_dicom.reading.limits import Limits
 
 _PER_FRAME = 0x52009230
@@ -64,6 +65,8 @@ _UID = re.compile(rb"([0-9.]{1,64})\0?", re.ASCII)
 _DEPTH = 16
 """Sequences and items that may surround each other; a usual frame needs seven."""
 _CHARACTER_SET = 0x00080005
+_ASCII_IS_ASCII = (b"", b"ISO_IR 6", b"ISO_IR 100", b"ISO_IR 192")
+"""Character sets with which the bytes of ASCII are no other text (PS3.3, section C.12.1.1.2); most SEGs have one."""
 _UNDEFINED = UNDEFINED_LENGTH
 _FAILED, _END, _ITEM, _SEQUENCE, _VALUE = -1, 0, 1, 2, 3
 """What the kernel can meet; `_FAILED` is whatever is not plain."""
@@ -152,7 +155,10 @@ class _Layout:
         return end, ranges[:count]
 
     def rest(self) -> Dataset:
-        """Everything but the per-frame sequence and the pixel data, as pydicom parses it."""
+        """Everything but the per-frame sequence and the pixel data.
+
+        pydicom parses it, and has to find the same elements; values are looked up in the bytes where that is safe.
+        """
         plain = self.mapped[: self.begin] + self.mapped[self.stop : self.pixel_offset]
         source = io.BytesIO(plain)
         try:
@@ -161,10 +167,21 @@ class _Layout:
         except InputError as error:
             raise Unfamiliar("what pydicom does not take") from error
         cut = self.stop - self.begin
-        expected = [(one.tag, one.start - cut * (one.begin >= self.stop)) for one in self.elements]
-        if source.tell() != len(plain) or [*_values(dataset)] != expected or "SOPClassUID" not in dataset:
+        moved = [one if one.begin < self.stop else _moved(one, -cut) for one in self.elements]
+        if source.tell() != len(plain) or [*_values(dataset)] != [(one.tag, one.start) for one in moved]:
             raise Unfamiliar("pydicom sees other elements")
-        return dataset
+        found = {one.tag: one for one in moved}
+        if "SOPClassUID" not in dataset:
+            raise Unfamiliar("no SOP Class UID")
+        charset = found.get(_CHARACTER_SET)
+        if charset is not None and plain[charset.start : charset.stop].strip() not in _ASCII_IS_ASCII:
+            return dataset
+        index = {one.tag: (one.tag, one.vr, one.begin, one.start, one.stop) for one in moved}
+        return cast("Dataset", PlainDataset(plain, index, implicit=self.implicit, full=lambda: dataset))
+
+
+def _moved(element: Element, by: int) -> Element:
+    return Element(element.tag, element.vr, element.begin + by, element.start + by, element.stop + by)
 
 
 def _values(dataset: Dataset) -> Iterator[tuple[int, int]]:
@@ -221,9 +238,10 @@ class IndexedGroups:
         """Index of the value of a group in each frame (-1: it has none), and the distinct values."""
         known: dict[bytes, int] = {}
         mapped = self._mapped
+        starts, stops = self._ranges[:, group, 0].tolist(), self._ranges[:, group, 1].tolist()
         which = [
             known.setdefault(mapped[start:stop], len(known)) if start >= 0 else -1
-            for start, stop in self._ranges[:, group].tolist()
+            for start, stop in zip(starts, stops, strict=True)
         ]
         return np.array(which, np.intp), list(known)
 

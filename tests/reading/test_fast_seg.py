@@ -22,8 +22,9 @@ from segqa_dicom.reading.dataset import translated
 from segqa_dicom.reading.elements import Unfamiliar
 from segqa_dicom.reading.frame_index import open_indexed
 from segqa_dicom.reading.frame_table import open_parsed
+from segqa_dicom.reading.frames import open_frames
 from segqa_dicom.reading.limits import Limits
-from segqa_dicom.reading.seg import read_seg
+from segqa_dicom.reading.seg import frames_within, read_seg
 from tests.reading import factories as f
 from tests.shared import SHARED, shared
 
@@ -343,3 +344,23 @@ def test_compressed_pixel_data_depict_the_same(tmp_path: Path) -> None:
     packed = read_seg(f.save(dataset, tmp_path / "packed.dcm"), ct, f.LIMITS)
     assert plain.record.content_digest == packed.record.content_digest
     assert np.array_equal(plain.layers[0], packed.layers[0])
+
+
+@pytest.mark.parametrize(("kind", "compressed"), [("BINARY", False), ("FRACTIONAL", False), ("FRACTIONAL", True)])
+def test_frames_are_painted_from_where_they_are_stored(tmp_path: Path, kind: str, compressed: bool) -> None:
+    dataset = with_everything(kind)
+    if compressed:
+        dataset.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
+    opened, _ = open_indexed(f.save(dataset, tmp_path / "seg.dcm"), f.LIMITS)
+    assert open_frames(opened, SegmentationType(kind), f.LIMITS).stored is not None
+
+
+def test_where_frames_lie_is_asked_of_either_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ct = read_ct(f.save_all(SOURCES, tmp_path / "ct"), f.LIMITS)
+    inside = f.save(with_everything(), tmp_path / "inside.dcm")
+    elsewhere = f.grid(4, (13, 11), origin=(0.0, 0.0, 500.0))
+    outside = f.save(f.seg(elsewhere, f.frames_of(VOLUME)), tmp_path / "outside.dcm")
+    for _ in range(2):
+        assert frames_within(inside, ct.geometry, f.LIMITS)
+        assert not frames_within(outside, ct.geometry, f.LIMITS)
+        by_reference(monkeypatch)
