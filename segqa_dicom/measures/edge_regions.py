@@ -110,7 +110,10 @@ def _keep_what_reaches_edge(bits: NDArray[np.uint64], columns: int, is_diagonal:
                     is_due[row - 1] = is_due[row + 1] = True
                     changes += 1
             down = not down
-        bits[k] = reached[1:-1]
+        # Assigned one by one: numba compiles an assignment of arrays for seconds (the words of its error).
+        for row in range(rows):
+            for word in range(words):
+                bits[k, row, word] = reached[row + 1, word]
 
 
 @kernel

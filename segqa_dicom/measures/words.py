@@ -2,6 +2,9 @@
 
 A word holds 8 voxels of uint8 or 4 of uint16. The first voxel is the lowest byte, as on every machine numba compiles
 for by default (little-endian); a big-endian one is refused on import.
+
+Kernels of other modules hold a compiled copy of those here, and numba looks at the date of their own file only: whoever
+changes this one while developing has to save the others, too.
 """
 
 from __future__ import annotations
