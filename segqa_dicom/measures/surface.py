@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segqa_dicom.jit import kernel
+from segqa_dicom.measures.bits import trailing_zeros
 from segqa_dicom.measures.runs import indices_by_layer, table_size
 from segqa_dicom.measures.surface_area import surface_area_table
 from segqa_dicom.model import LabelArray, Segmentation
@@ -193,23 +194,13 @@ def _sweep_cells(
             row_00, row_01, row_10, row_11 = before[i], before[i + 1], after[i], after[i + 1]
             _mark_mixed(row_00, row_01, row_10, row_11, differs, mixed)
             for word in range(words.size):
-                if words[word] == 0:
-                    continue
-                for j in range(8 * word, 8 * word + 8):
-                    if mixed[j] != 0:
-                        corners[7], corners[6], corners[5], corners[4] = (
-                            row_00[j],
-                            row_00[j + 1],
-                            row_01[j],
-                            row_01[j + 1],
-                        )
-                        corners[3], corners[2], corners[1], corners[0] = (
-                            row_10[j],
-                            row_10[j + 1],
-                            row_11[j],
-                            row_11[j + 1],
-                        )
-                        place = _write_elements(corners, row * (columns + 1) + j, place, counts, labels, cells, codes)
+                marks = words[word]
+                while marks != np.uint64(0):
+                    j = 8 * word + (trailing_zeros(marks) >> 3)
+                    marks &= marks - np.uint64(1)
+                    corners[7], corners[6], corners[5], corners[4] = row_00[j], row_00[j + 1], row_01[j], row_01[j + 1]
+                    corners[3], corners[2], corners[1], corners[0] = row_10[j], row_10[j + 1], row_11[j], row_11[j + 1]
+                    place = _write_elements(corners, row * (columns + 1) + j, place, counts, labels, cells, codes)
     return (slices + 1) * (rows + 1), place
 
 
@@ -243,21 +234,27 @@ def _write_elements(
     codes: NDArray[np.uint8],
 ) -> int:
     """Write the element of each label in a cell from `place` on; `corners` has the voxel of each bit of the code."""
-    done = 0
-    for bit in range(8):
-        label = corners[bit]
-        if label == 0 or (done >> bit) & 1 or counts[label] < 0:
-            continue
-        code = 0
-        for other in range(bit, 8):
-            code |= (corners[other] == label) << other
-        done |= code
-        labels[place] = label
-        cells[place] = cell
-        codes[place] = code
-        counts[label] += 1
-        place += 1
+    remaining = 255 & ~_code_of(corners, 0)
+    while remaining:
+        label = corners[trailing_zeros(np.uint64(remaining))]
+        code = _code_of(corners, label)
+        remaining &= ~code
+        if counts[label] >= 0:
+            labels[place] = label
+            cells[place] = cell
+            codes[place] = code
+            counts[label] += 1
+            place += 1
     return place
+
+
+@kernel
+def _code_of(corners: Any, label: Any) -> int:
+    """The bits of the corners that have this label."""
+    code = 0
+    for bit in range(8):
+        code |= (corners[bit] == label) << bit
+    return code
 
 
 @kernel
