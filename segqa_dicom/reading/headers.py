@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -86,23 +86,30 @@ def open_header(path: Path, limits: Limits) -> OpenedObject:
     return open_plainly(path, limits) or open_object(path, limits)
 
 
-def open_plainly(path: Path, limits: Limits) -> PlainObject | None:
-    """A file up to its pixel data if all of that is plain; None says nothing about what is wrong, if anything."""
+def open_plainly(path: Path, limits: Limits, *, keywords: Sequence[str] | None = None) -> PlainObject | None:
+    """A file up to its pixel data if all of that is plain; None says nothing about what is wrong, if anything.
+
+    keywords : all that will be asked for; then what is asked of pydicom is, as by `open_object`, read without the rest
+    """
+
+    def full() -> Dataset:
+        return open_object(path, limits, keywords=keywords).dataset
+
     try:
         with path.open("rb", buffering=0) as stream:
-            return _opened(path, limits, cast("BinaryIO", stream))
+            return _opened(path, limits, cast("BinaryIO", stream), full)
     except (Unfamiliar, OSError):
         return None
 
 
-def _opened(path: Path, limits: Limits, stream: BinaryIO) -> PlainObject:
+def _opened(path: Path, limits: Limits, stream: BinaryIO, full: Callable[[], Dataset]) -> PlainObject:
     size = os.fstat(stream.fileno()).st_size
     if size > limits.max_file_bytes:
         raise Unfamiliar("a file above the limits")
     data = stream.read(_FIRST_BYTES)
     while True:
         try:
-            return _parsed(path, limits, data, size)
+            return _parsed(path, data, size, full)
         except Cut as cut:
             needed = max(cut.needed, 4 * len(data))
             if cut.needed > min(size, _MOST_BYTES):
@@ -113,7 +120,7 @@ def _opened(path: Path, limits: Limits, stream: BinaryIO) -> PlainObject:
             data += more
 
 
-def _parsed(path: Path, limits: Limits, data: bytes, size: int) -> PlainObject:
+def _parsed(path: Path, data: bytes, size: int, full: Callable[[], Dataset]) -> PlainObject:
     syntax, start = _file_meta(data)
     implicit = syntax == ImplicitVRLittleEndian
     if implicit and data[start + 4 : start + 6].isalpha():
@@ -126,7 +133,7 @@ def _parsed(path: Path, limits: Limits, data: bytes, size: int) -> PlainObject:
         raise Cut(stop + 1)
     index = {element[0]: element for element in found}
     _check_header(data, index, implicit=implicit)
-    dataset = PlainDataset(data[:stop], index, implicit=implicit, full=lambda: open_object(path, limits).dataset)
+    dataset = PlainDataset(data[:stop], index, implicit=implicit, full=full)
     opened = PlainObject(path, cast("Dataset", dataset), syntax, -1, size=size)
     if stop < len(data):
         opened.pixel_offset = stop
@@ -200,18 +207,23 @@ class PlainDataset:
 
     def get(self, keyword: str, default: Any = None) -> Any:
         """The value of an element; text as str, numbers as int or float, several values as tuple, items as list."""
+        try:
+            return self.plain(keyword, default)
+        except Unfamiliar:
+            return self._pydicom().get(keyword, default)
+
+    def plain(self, keyword: str, default: Any = None) -> Any:
+        """What `get` gives, if pydicom is not needed for that; else raises `Unfamiliar`."""
         tag, vr = _attribute(keyword)
         element = self._index.get(tag)
         if element is None:
             return default
-        try:
-            if element[1] != vr and not self._implicit:
-                raise Unfamiliar("another VR than the dictionary's")
-            if vr == b"SQ":
-                return self._items(keyword, Element._make(element))
-            return _value(vr, self._data[element[3] : element[4]])
-        except Unfamiliar:
-            return self._pydicom().get(keyword, default)
+        if element[1] != vr and not self._implicit:
+            raise Unfamiliar("another VR than the dictionary's")
+        if vr == b"SQ":
+            self.plain("PixelRepresentation")  # which pydicom hands down to the items, and fails if it cannot
+            return self._items(keyword, Element._make(element))
+        return _value(vr, self._data[element[3] : element[4]])
 
     def has_group(self, group: int) -> bool:
         """Whether there is any element of a group."""

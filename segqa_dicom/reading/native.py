@@ -39,10 +39,12 @@ def native_pixels(opened: OpenedObject, part: Slice, into: NDArray[np.int16]) ->
     """
     if not isinstance(opened, PlainObject) or sys.byteorder != "little":
         return None
-    bits = _stored_bits(opened, part)
-    if bits is None or not _fill(opened, into):
+    try:
+        bits, signed = _stored(opened, part)
+    except Unfamiliar:
         return None
-    signed = opened.dataset.get("PixelRepresentation") == 1
+    if not _fill(opened, into):
+        return None
     values = into if signed else into.view(np.uint16)
     if bits < 16:  # as pydicom does: what lies in the unused high bits is not part of the value
         np.left_shift(values, 16 - bits, out=values)
@@ -66,27 +68,31 @@ def rescaled_in_place(pixels: NativePixels, rescale: Rescale) -> bool:
     return True
 
 
-def _stored_bits(opened: PlainObject, part: Slice) -> int | None:
-    """Bits Stored, if all that pydicom asks for is there and as expected."""
+def _stored(opened: PlainObject, part: Slice) -> tuple[int, bool]:
+    """Bits that count, and whether pixels are signed; `Unfamiliar` unless all is there that pydicom asks for."""
     dataset: Any = opened.dataset
-    if not isinstance(dataset, PlainDataset) or part.ref.frame_number is not None:
-        return None
-    bits = dataset.get("BitsStored")
+    if not isinstance(dataset, PlainDataset):
+        raise Unfamiliar("nothing is known about the header")
+    get = dataset.plain
+    bits, representation = get("BitsStored"), get("PixelRepresentation")
     plain = (
         opened.is_native_little_endian
+        and part.ref.frame_number is None
         and opened.pixel_stop - opened.pixel_start == part.matrix[0] * part.matrix[1] * 2
-        and (dataset.get("Rows"), dataset.get("Columns")) == part.matrix
-        and dataset.get("SamplesPerPixel") == 1
-        and dataset.get("PhotometricInterpretation") in ("MONOCHROME1", "MONOCHROME2")
-        and dataset.get("BitsAllocated") == 16
+        and (get("Rows"), get("Columns")) == part.matrix
+        and get("SamplesPerPixel") == 1
+        and get("PhotometricInterpretation") in ("MONOCHROME1", "MONOCHROME2")
+        and get("BitsAllocated") == 16
         and bits in range(1, 17)
-        and dataset.get("PixelRepresentation") in (0, 1)
-        and ("NumberOfFrames" not in dataset or dataset.get("NumberOfFrames") == 1)
-        and ("PlanarConfiguration" not in dataset or dataset.get("PlanarConfiguration") in (0, 1))
+        and representation in (0, 1)
+        and get("NumberOfFrames", 1) == 1
+        and get("PlanarConfiguration", 0) in (0, 1)
         and "ExtendedOffsetTable" not in dataset
         and not dataset.has_group(_OVERLAYS)
     )
-    return int(bits) if plain else None
+    if not plain:
+        raise Unfamiliar("pixels of another kind")
+    return int(bits), representation == 1
 
 
 def _fill(opened: PlainObject, target: NDArray[np.int16]) -> bool:

@@ -230,7 +230,7 @@ def _says_segmentation(path: Path) -> bool:
 
 def read_header(path: Path, limits: Limits) -> Header:
     """The header of one file; raises an `InputError` for whatever is not a usable DICOM object."""
-    opened = open_plainly(path, limits)
+    opened = open_plainly(path, limits, keywords=_HEADER_KEYWORDS)
     if opened is None:
         return _read_header_with_pydicom(path, limits)
     with translated("header"):
@@ -287,7 +287,7 @@ def _references(dataset: Dataset) -> tuple[frozenset[str], frozenset[str]]:
 
 def _frame_sources(path: Path, limits: Limits) -> frozenset[str]:
     """What the frames of a SEG name as their sources: read only if the object as a whole names none."""
-    opened = open_plainly(path, limits) or open_object(path, limits, keywords=_FRAME_KEYWORDS)
-    dataset = opened.dataset
+    opened = open_plainly(path, limits, keywords=_FRAME_KEYWORDS)
+    dataset = (opened or open_object(path, limits, keywords=_FRAME_KEYWORDS)).dataset
     groups = items(dataset, "SharedFunctionalGroupsSequence") + items(dataset, "PerFrameFunctionalGroupsSequence")
     return frozenset().union(*(source_instances(group) for group in groups))

@@ -16,6 +16,7 @@ from pydicom import Dataset, dcmread
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.dataelem import DataElement
 from pydicom.sequence import Sequence as Items
+from pydicom.tag import Tag
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -29,6 +30,7 @@ from segqa_dicom.errors import InputError
 from segqa_dicom.model import CtVolume
 from segqa_dicom.reading import ct, headers, scan
 from segqa_dicom.reading.dataset import open_object, text
+from segqa_dicom.reading.elements import elements, file_meta
 from segqa_dicom.reading.headers import PlainObject, open_plainly
 from segqa_dicom.reading.limits import Limits
 from segqa_dicom.reading.native import native_pixels
@@ -44,7 +46,7 @@ def reference_path() -> Iterator[None]:
     """As if no file were plain."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ct, "open_header", open_object)
-        patch.setattr(scan, "open_plainly", lambda path, limits: None)
+        patch.setattr(scan, "open_plainly", lambda path, limits, **options: None)
         yield
 
 
@@ -559,20 +561,58 @@ def mutants(data: bytes, count: int, seed: int) -> Iterator[bytes]:
         yield bytes(altered)
 
 
-MUTANTS_PER_SEED = 80
+def mutants_of_values(data: bytes, count: int, seed: int) -> Iterator[bytes]:
+    """The same elements, but one to three of them with another byte in the value, another VR, or another tag."""
+    random = np.random.default_rng(seed)
+    meta, start = file_meta(data, 132)
+    implicit = b"1.2.840.10008.1.2\0" in data[:start]
+    found = [one for one in [*meta, *elements(data, start, len(data), implicit=implicit)] if one[4] > one[3]]
+    for _ in range(count):
+        altered = bytearray(data)
+        for _ in range(int(random.choice([1, 1, 1, 2, 3]))):
+            _, vr, begin, value, stop = found[int(random.integers(len(found)))]
+            at = int(random.integers(value, stop))
+            kind = random.integers(0, 5)
+            if kind == 0:
+                altered[at : at + 1] = INTERESTING[int(random.integers(len(INTERESTING)))]
+            elif kind == 1:
+                altered[at] = int(random.integers(256))
+            elif kind == 2 and vr and value - begin == 8:
+                altered[begin + 4 : begin + 6] = SHORT_VRS[int(random.integers(len(SHORT_VRS)))]
+            elif kind == 3:
+                altered[begin + 2] = (altered[begin + 2] + int(random.choice([-1, 1]))) % 256
+            else:
+                altered[stop - 1] = int(random.choice([0, 9, 10, 32, 92]))
+        yield bytes(altered)
 
 
+SHORT_VRS = (b"UI", b"CS", b"LO", b"DS", b"IS", b"US", b"SS", b"UL", b"FD", b"AT", b"PN", b"SH", b"DA", b"ST")
+MUTANTS_PER_SEED = 60
+
+
+@pytest.mark.parametrize("make_mutants", [mutants, mutants_of_values], ids=["any byte", "values"])
 @pytest.mark.parametrize("name", SEEDS)
-def test_mutated_files_have_the_same_outcome(tmp_path: Path, name: str) -> None:
+def test_mutated_files_have_the_same_outcome(tmp_path: Path, name: str, make_mutants: Any) -> None:
     data = seeds(tmp_path / "seeds")[name]
     folder = tmp_path / "mutants"
     paths = make(folder, by())[:2]
     taken = 0
-    for mutant in mutants(data, MUTANTS_PER_SEED, seed=len(name)):
+    for mutant in make_mutants(data, MUTANTS_PER_SEED, seed=len(name)):
         paths[1].write_bytes(mutant)
         taken += isinstance(open_plainly(paths[1], LIMITS), PlainObject)
         check_equal(paths)
     assert taken > MUTANTS_PER_SEED // 20
+
+
+@pytest.mark.parametrize("keyword", ["BitsStored", "PixelRepresentation", "SamplesPerPixel", "BitsAllocated", "Rows"])
+@pytest.mark.parametrize("name", ["explicit", "enhanced", "segmentation"])
+def test_numbers_of_the_wrong_length_are_pydicoms_to_refuse(tmp_path: Path, name: str, keyword: str) -> None:
+    paths = make(tmp_path / "series", by())[:2]
+    before = seeds(tmp_path / "seeds")[name]
+    tag = struct.pack("<HH", Tag(keyword).group, Tag(keyword).element)
+    paths[1].write_bytes(before.replace(tag + b"US", tag + b"UL"))
+    assert paths[1].read_bytes() != before
+    check_equal(paths)
 
 
 # What the fast path relies on
