@@ -69,7 +69,8 @@ def _link_two_rows(
             there += 1
         other = there
         while other < there_stop and first[other] <= stop[run]:
-            if labels[other] == labels[run]:
+            # Most pairs are united already; one look at their parents shows it.
+            if labels[other] == labels[run] and parents[other] != parents[run]:
                 root, other_root = _find(parents, run), _find(parents, other)
                 if root < other_root:
                     parents[other_root] = root
