@@ -6,14 +6,12 @@ and not the others or the run.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed, wait
+from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,6 +20,7 @@ from segqa_dicom import __version__, log
 from segqa_dicom.checks.ruleset import RuleSet
 from segqa_dicom.config import Settings
 from segqa_dicom.errors import ConfigurationError, SegQaError
+from segqa_dicom.processes import Processes, report_progress
 from segqa_dicom.progress import Progress, silent
 from segqa_dicom.reading.grouping import CaseFiles, group
 from segqa_dicom.reading.scan import Kind, NotReviewed, scan
@@ -112,17 +111,20 @@ def run(
     *,
     progress: Progress = silent,
     shown: Callable[[ReviewedCase], None] | None = None,
+    processes: Processes | None = None,
 ) -> Batch:
     """Review all cases under `paths`; `shown` is told of each as soon as it is done, in any order.
 
+    processes : where cases are reviewed, if they were started before; else they are started, and ended, here
     Raises `ConfigurationError` if a path does not exist, the output folder cannot be written, or the reference
     segmentation is not there.
     """
     limits = options.settings.limits()
     stopwatch = Stopwatch(progress)
-    with _listening(progress) as queue, _pool(options.jobs, queue) as pool:
-        # Importing what a review needs takes longer than the scan: a process does that meanwhile.
-        prepared = pool.submit(_prepare)
+    with ExitStack() as stack:
+        if processes is None:
+            processes = stack.enter_context(Processes(options.jobs))
+        processes.progress = progress
         headers, left_out = scan(paths, limits, stopwatch)
         options = _with_reference(options, {header.sop_instance_uid: header.path for header in headers})
         cases, ungrouped = group(headers, limits)
@@ -132,10 +134,10 @@ def run(
         batch.segmentations_seen = sum(header.kind is Kind.SEG for header in headers)
         stopwatch("starting processes", 0, 1)
         if len(cases) == 1:
-            wait([prepared])  # else the pool would start a second process for the one case
+            processes.wait_for_first()
         stopwatch.stop()
         batch.costs = tuple(stopwatch.costs)
-        for done in _reviewed(cases, options, pool, queue):
+        for done in _reviewed(cases, options, processes):
             batch.cases.append(done)
             batch.not_reviewed.extend(done.not_reviewed)
             if shown is not None:
@@ -166,27 +168,25 @@ def _make_folder(folder: Path) -> None:
         raise ConfigurationError(f"cannot write to {folder}: no permission")
 
 
-def _reviewed(
-    cases: Sequence[CaseFiles], options: Options, pool: ProcessPoolExecutor, queue: Any
-) -> Iterator[ReviewedCase]:
+def _reviewed(cases: Sequence[CaseFiles], options: Options, processes: Processes) -> Iterator[ReviewedCase]:
     """Every case once; a case whose process died is tried alone, and given up if it dies again."""
     crashed: list[CaseFiles] = []
-    yield from _in_pool(cases, options, pool, crashed)
+    yield from _in_processes(cases, options, processes, crashed)
     for files in crashed:
         again: list[CaseFiles] = []
-        with _pool(1, queue) as fresh:
-            yield from _in_pool([files], options, fresh, again)
+        processes.start_afresh(1)
+        yield from _in_processes([files], options, processes, again)
         if again:
             yield _given_up(files, "the process that read it was ended (damaged image data or lack of memory)")
 
 
-def _in_pool(
-    cases: Sequence[CaseFiles], options: Options, pool: ProcessPoolExecutor, crashed: list[CaseFiles]
+def _in_processes(
+    cases: Sequence[CaseFiles], options: Options, processes: Processes, crashed: list[CaseFiles]
 ) -> Iterator[ReviewedCase]:
     futures: dict[Future[ReviewedCase], CaseFiles] = {}
     try:
         for files in cases:
-            futures[pool.submit(_review_files, files, options)] = files
+            futures[processes.submit(_review_files, files, options)] = files
     except BrokenProcessPool:
         crashed.extend(files for files in cases if files not in futures.values())
     for future in as_completed(futures):
@@ -194,52 +194,6 @@ def _in_pool(
             yield future.result()
         except BrokenProcessPool:
             crashed.append(futures[future])
-
-
-def _pool(workers: int, queue: Any) -> ProcessPoolExecutor:
-    """Processes that start when there is work for them; each reports progress on `queue`."""
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(queue,))
-
-
-@contextmanager
-def _listening(progress: Progress) -> Iterator[Any]:
-    """A queue on which children report progress, read by a thread until the context ends."""
-    queue = multiprocessing.get_context("spawn").SimpleQueue()
-
-    def listen() -> None:
-        while (message := queue.get()) is not None:
-            progress(*message)
-
-    listener = threading.Thread(target=listen, daemon=True)
-    listener.start()
-    try:
-        yield queue
-    finally:
-        queue.put(None)
-        listener.join(timeout=5)
-
-
-_queue: Any = None
-
-
-def _start(queue: Any) -> None:
-    global _queue
-    _queue = queue
-
-
-def _prepare() -> None:
-    """Import all that reviewing a case needs."""
-    import segqa_dicom.pipeline
-    import segqa_dicom.reading.case
-    import segqa_dicom.report.json
-    import segqa_dicom.report.text
-    import segqa_dicom.sr  # noqa: F401
-
-
-def _report_progress(step: str, done: int, total: int) -> None:
-    if _queue is not None:
-        _queue.put((step, done, total))
 
 
 def _given_up(files: CaseFiles, reason: str) -> ReviewedCase:
@@ -274,9 +228,9 @@ def _review_one(files: CaseFiles, options: Options) -> ReviewedCase:
     from segqa_dicom.report.text import case_table
 
     started = time.perf_counter()
-    stopwatch = Stopwatch(_report_progress)
+    stopwatch = Stopwatch(report_progress)
     if not is_compiled():
-        _report_progress(COMPILING, 0, 1)
+        report_progress(COMPILING, 0, 1)
     case, left_out = read_case(files, options.settings.limits(), stopwatch)
     if case is None:
         return ReviewedCase(files, not_reviewed=tuple(left_out))

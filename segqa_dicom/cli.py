@@ -20,6 +20,7 @@ import click
 
 from segqa_dicom import __version__
 from segqa_dicom.errors import ConfigurationError
+from segqa_dicom.processes import Processes
 from segqa_dicom.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -130,8 +131,6 @@ def review(
     PATH is a file or a folder with CT and SEG objects, whatever the files are called and however they are nested. Each
     CT series with the segmentations drawn on it is one case.
     """
-    from segqa_dicom.batch import Options, run
-
     if not paths and json_file is not None and Path(json_file).exists():
         paths, json_file = (Path(json_file),), "-"  # "--json PATH": what was meant is a path, not a file to write
     if not paths:
@@ -139,28 +138,32 @@ def review(
 
     if verbose:
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    console = _console(stderr=json_file == "-")
-    options = Options(
-        out=out,
-        ruleset=_ruleset(ruleset_file),
-        settings=_settings(),
-        compare=compare,
-        reference=reference,
-        with_html=html_file is not None,
-        with_documents=not no_documents,
-        with_profile=profile,
-        jobs=jobs or min(os.cpu_count() or 1, 4),
-    )
+    jobs = jobs or min(os.cpu_count() or 1, 4)
+    with Processes(jobs) as processes:
+        from segqa_dicom.batch import Options, run
 
-    def shown(case: ReviewedCase) -> None:
-        if not quiet and case.table is not None:
-            console.print(case.table)
-            console.print()
-        if case.costs:
-            console.print(_cost_table(case.files.name, case.costs))
+        console = _console(stderr=json_file == "-")
+        options = Options(
+            out=out,
+            ruleset=_ruleset(ruleset_file),
+            settings=_settings(),
+            compare=compare,
+            reference=reference,
+            with_html=html_file is not None,
+            with_documents=not no_documents,
+            with_profile=profile,
+            jobs=jobs,
+        )
 
-    with _progress(quiet=quiet) as progress:
-        batch = run(paths, options, progress=progress, shown=shown)
+        def shown(case: ReviewedCase) -> None:
+            if not quiet and case.table is not None:
+                console.print(case.table)
+                console.print()
+            if case.costs:
+                console.print(_cost_table(case.files.name, case.costs))
+
+        with _progress(quiet=quiet) as progress:
+            batch = run(paths, options, progress=progress, shown=shown, processes=processes)
     _write_outputs(batch, options.ruleset, json_file, html_file)
     if not quiet:
         _say_what_was_left_out(batch, console)

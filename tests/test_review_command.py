@@ -16,7 +16,7 @@ from segqa_dicom import batch
 from segqa_dicom.checks.ruleset import default_ruleset
 from segqa_dicom.config import Settings
 from segqa_dicom.phantoms import demo_study
-from segqa_dicom.progress import silent
+from segqa_dicom.processes import Processes
 from segqa_dicom.reading.grouping import group
 from segqa_dicom.reading.scan import scan
 from tests.command import Ran, segqa
@@ -321,8 +321,8 @@ def test_a_crash_costs_its_case_and_no_other(study: Path, tmp_path: Path) -> Non
     part = good.segmentations[0]
     bad = replace(good, segmentations=(replace(part, header=replace(part.header, path=Deadly("crash.dcm"))),))
     options = batch.Options(tmp_path, default_ruleset(), Settings(), jobs=2)
-    with batch._listening(silent) as queue, batch._pool(options.jobs, queue) as pool:
-        done = list(batch._reviewed([bad, good], options, pool, queue))
+    with Processes(options.jobs) as processes:
+        done = list(batch._reviewed([bad, good], options, processes))
     assert sorted(bool(one.json) for one in done) == [False, True]
     (entry,) = next(one for one in done if not one.json).not_reviewed
     assert entry.is_segmentation

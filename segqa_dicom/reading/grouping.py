@@ -8,11 +8,9 @@ from pathlib import Path
 
 from segqa_dicom.errors import InputError
 from segqa_dicom.model import Geometry
-from segqa_dicom.reading.ct import read_ct_geometry
 from segqa_dicom.reading.dataset import file_digest
 from segqa_dicom.reading.limits import Limits
 from segqa_dicom.reading.scan import Header, Kind, NotReviewed
-from segqa_dicom.reading.seg import frames_within
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +117,9 @@ class _Matcher:
         return max(sorted(candidates), key=lambda key: candidates[key])
 
     def _by_frame_of_reference(self, header: Header) -> tuple[_SeriesKey, bool] | str:
+        # Imported here: few objects come to this, and reading them needs much that grouping does not.
+        from segqa_dicom.reading.seg import frames_within
+
         wanted = header.frame_of_reference_uid
         named = bool(header.referenced_series or header.referenced_instances)
         missing = "the CT series it refers to is not among the files" if named else "it refers to no CT series"
@@ -145,6 +146,8 @@ class _Matcher:
         return f"{missing}, and no CT series of its frame of reference covers all of its frames"
 
     def _geometry_of(self, key: _SeriesKey) -> Geometry | str:
+        from segqa_dicom.reading.ct import read_ct_geometry
+
         if key not in self._geometry:
             try:
                 paths = [header.path for header in self.series[key]]
