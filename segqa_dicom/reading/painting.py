@@ -142,8 +142,8 @@ def _paint_mask(segment: int, chosen: NDArray[np.intp], frames: Frames, painter:
         painter.paint(segment, _planes(chosen, segment, frames, target))
         return
     planes = target.planes[chosen]
-    for _ in _planes(chosen[planes < 0], segment, frames, target):
-        raise AssertionError("a frame without a plane was painted")
+    for frame in chosen[planes < 0].tolist():
+        target.note_outside(frame, frames[frame] * np.uint32(segment + 1))
     painter.paint_by(segment, stored.stamp(chosen[planes >= 0], planes[planes >= 0]))
 
 
