@@ -185,6 +185,7 @@ class Party:
 
     def run(self) -> dict[str, float]:
         """One run: CPU and wall seconds; anonymous memory of the process, and how much of it the run added, in MB."""
+        self._ask("forget")
         before = anonymous_mb(self._process.pid)
         with MemoryWatch(self._process.pid, children=False) as watch:
             found = self._ask("run")

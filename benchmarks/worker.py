@@ -1,6 +1,6 @@
 """One party of one step in a process of its own, which stays warm between runs: ``python -m benchmarks.worker``.
 
-Reads a command a line (``warm``, ``run``, ``numbers FILE``) and answers each with a line of JSON.
+Reads a command a line (``warm``, ``forget``, ``run``, ``numbers FILE``) and answers each with a line of JSON.
 """
 
 from __future__ import annotations
@@ -45,10 +45,14 @@ class Worker:
         """Load and compile what the clock must not see."""
         (self._prepared.warm or self._prepared.run)()
 
-    def run(self) -> dict[str, float]:
-        """One run on the clock: CPU and wall seconds."""
+    def forget(self) -> None:
+        """Let go of what the last run returned, so that it is not taken for memory that the next one has anyway."""
         self._result = None
         gc.collect()
+
+    def run(self) -> dict[str, float]:
+        """One run on the clock: CPU and wall seconds."""
+        self.forget()
         wall, cpu = time.perf_counter(), time.process_time()
         self._result = self._prepared.run()
         return {"cpu_s": time.process_time() - cpu, "wall_s": time.perf_counter() - wall}
@@ -84,7 +88,7 @@ def main(folder: str, step: str, contest: str, every: str) -> None:
         if command == "numbers":
             answer(lambda path=path: worker.numbers(Path(path)))  # type: ignore[misc]
         else:
-            answer(worker.warm if command == "warm" else worker.run)
+            answer({"warm": worker.warm, "forget": worker.forget, "run": worker.run}[command])
 
 
 if __name__ == "__main__":
