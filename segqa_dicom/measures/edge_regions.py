@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,27 @@ _NONE, _ALL = np.uint64(0), ~np.uint64(0)
 
 @dataclass(frozen=True, eq=False)
 class EdgeRegions:
-    """Voxels of a volume of `shape` (slices, rows, columns).
+    """What of some voxels of a volume is connected to the edge of its slice.
 
-    bits : (slices * rows, words) uint64; bit b of word w is column 64 * w + b
+    shape : (slices, rows, columns) of the volume
+    candidates : (slices * rows, words) uint64, the voxels that may be connected; bit b of word w is column 64 * w + b
+    diagonal, shrink : see `find_edge_regions`
     """
 
     shape: tuple[int, int, int]
-    bits: NDArray[np.uint64]
+    candidates: NDArray[np.uint64]
+    diagonal: bool
+    shrink: bool
+
+    @cached_property
+    def bits(self) -> NDArray[np.uint64]:
+        """Like `candidates`, those that are connected."""
+        slices, rows, columns = self.shape
+        bits = self.candidates.reshape(slices, rows, -1).copy()
+        _keep_what_reaches_edge(bits, columns, self.diagonal)
+        if self.shrink:
+            _shrink(bits, columns)
+        return bits.reshape(self.candidates.shape)
 
 
 def find_edge_regions(
@@ -53,10 +68,7 @@ def find_edge_regions(
     for k in slices:
         # Packed slice by slice, a mask never leaves the cache.
         packed[k] = np.packbits(test(volume[k]), axis=1, bitorder="little")
-    _keep_what_reaches_edge(bits, columns, is_diagonal=diagonal)
-    if shrink:
-        _shrink(bits, columns)
-    return EdgeRegions(volume.shape, bits.reshape(-1, bits.shape[2]))
+    return EdgeRegions(volume.shape, bits.reshape(-1, bits.shape[2]), diagonal, shrink)
 
 
 def _edges(volume: NDArray[Any]) -> tuple[NDArray[Any], ...]:
@@ -73,7 +85,9 @@ def count_in_regions(regions: EdgeRegions, runs: Runs, size: int) -> tuple[NDArr
     if regions.shape != runs.shape:
         raise ValueError(f"a layer of shape {runs.shape} does not fit regions of shape {regions.shape}")
     counts, places = np.zeros(size, np.int64), np.full((size, 3), -1, np.int32)
-    _count_runs(regions.bits, runs.row_starts, runs.first, runs.stop, runs.labels, runs.shape[1], counts, places)
+    # Mostly no segment comes near padding: then nobody needs to know what of it is connected.
+    if _is_any_under(regions.candidates, runs.row_starts, runs.first, runs.stop):
+        _count_runs(regions.bits, runs.row_starts, runs.first, runs.stop, runs.labels, runs.shape[1], counts, places)
     return counts, places
 
 
@@ -191,6 +205,19 @@ def _shrink(bits: NDArray[np.uint64], columns: int) -> None:
 
 
 @kernel
+def _is_any_under(
+    bits: NDArray[np.uint64], row_starts: NDArray[np.int64], first: NDArray[Any], stop: NDArray[Any]
+) -> bool:
+    """Whether any run lies on a bit."""
+    for row in range(row_starts.size - 1):
+        for run in range(row_starts[row], row_starts[row + 1]):
+            for word in range(first[run] // 64, (stop[run] + 63) // 64):
+                if _word_between(bits[row, word], word, np.int64(first[run]), np.int64(stop[run])) != 0:
+                    return True
+    return False
+
+
+@kernel
 def _count_runs(
     bits: NDArray[np.uint64], row_starts: NDArray[np.int64], first: NDArray[Any], stop: NDArray[Any],
     labels: NDArray[Any], rows: int, counts: NDArray[np.int64], places: NDArray[np.int32],
@@ -223,7 +250,7 @@ def _count_runs(
 
 
 @kernel
-def _word_between(value: np.uint64, word: int, first: int, stop: int) -> np.uint64:
+def _word_between(value: np.uint64, word: int, first: Any, stop: Any) -> np.uint64:
     """The bits of word number `word` of a row that lie in columns first <= column < stop; some of its columns do."""
     low = np.uint64(max(first - 64 * word, 0))
     high = np.uint64(max(64 * word + 64 - stop, 0))

@@ -185,6 +185,17 @@ def test_counts_and_places_are_exact_for_any_small_volume(data: st.DataObject) -
         assert np.array_equal(places, expected_places)
 
 
+def test_regions_that_no_label_comes_near_are_not_connected() -> None:
+    volume, labels = np.zeros((2, 9, 80), np.int16), np.zeros((2, 9, 80), np.uint8)
+    volume[:, 0], labels[:, 1:] = 1, 1
+    regions = find_edge_regions(volume, lambda part: part > 0, diagonal=True, shrink=False)
+    assert regions is not None
+    assert not count_in_regions(regions, find_runs(labels), 256)[0].any()
+    assert "bits" not in vars(regions)
+    labels[1, 0, 79] = 7
+    assert count_in_regions(regions, find_runs(labels), 256)[1][7].tolist() == [1, 0, 79]
+
+
 def test_layer_of_another_shape_is_refused() -> None:
     regions = find_edge_regions(np.ones((1, 2, 3), np.int16), lambda part: part > 0, diagonal=True, shrink=False)
     assert regions is not None
