@@ -356,6 +356,7 @@ _CONVERTERS: dict[bytes, Callable[[bytes], Any]] = {
     b"UI": _uid,
     b"CS": _code_strings,
     b"LO": _text,
+    b"SH": _text,
     b"DS": _decimals,
     b"IS": _integer,
     b"US": _unsigned_short,
