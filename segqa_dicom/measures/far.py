@@ -29,7 +29,8 @@ class BlockTree(NamedTuple):
     points : (3, n) int32, slice, row and column of the elements, block by block
     places : (n,) int64, place of each element before sorting
     counts : (3,) int64, number of nodes in each level, blocks being the first
-    starts : (3, blocks + 1) int64, first element of each block, first child of each node of the other levels
+    starts : (4, blocks + 1) int64, first element of each block, first child of each node of the other levels; one node
+        in a level of its own is above all others
     boxes : (3, 6, blocks) int32, lowest slice, row, column and highest slice, row, column in each node
     """
 
@@ -104,7 +105,7 @@ def _sort_into_blocks(cells: NDArray[Any], rows: int, columns: int, shifts: tupl
         for axis in range(3):
             sorted_points[axis, at] = points[axis, place]
     counts = np.zeros(3, np.int64)
-    starts = np.zeros((3, filled + 1), np.int64)
+    starts = np.zeros((4, filled + 1), np.int64)
     boxes = np.empty((3, 6, filled), np.int32)
     _number_nodes(sorted_points, ends, counts, starts, boxes)
     return BlockTree(sorted_points, places, counts, starts, boxes)
@@ -180,6 +181,7 @@ def _number_nodes(
     starts[0, counts[0]] = start
     starts[1, counts[1]] = counts[0]
     starts[2, counts[2]] = counts[1]
+    starts[3, 1] = counts[2]
 
 
 @kernel
@@ -206,11 +208,8 @@ def _search_blocks(
             _reach(box[2], box[5], points[2, nearest], points[2, nearest]),
             spacing_mm,
         )
-        count = targets.counts[2]
-        for node in range(count):
-            nodes[node] = node
-            lower[node] = 0.0
-        for level in (1, 0):
+        nodes[0], lower[0], count = 0, 0.0, 1
+        for level in (2, 1, 0):
             count, bound = _expand(
                 boxes, starts, level, nodes, lower, count, box, spacing_mm, bound, children, children_lower
             )
