@@ -82,10 +82,17 @@ def _start(queue: Any) -> None:
 
 
 def _prepare() -> None:
-    """Import all that reviewing a case needs."""
+    """Import all that reviewing a case needs, and have numba start, which is as slow as all imports together."""
+    import numpy as np
+
     import segqa_dicom.batch
     import segqa_dicom.pipeline
     import segqa_dicom.reading.case
     import segqa_dicom.report.json
     import segqa_dicom.report.text
     import segqa_dicom.sr  # noqa: F401
+    from segqa_dicom.jit import is_compiled
+    from segqa_dicom.measures import find_runs
+
+    if is_compiled():
+        find_runs(np.zeros((1, 1, 1), np.uint8))
