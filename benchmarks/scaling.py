@@ -99,9 +99,9 @@ def measured(options: argparse.Namespace, folder: Path, console: Console) -> lis
 
 
 def _compile(folder: Path) -> None:
-    """Reviews of tiny cases whose labels have one and two bytes."""
-    for structures in (8, 300):
-        study = prepared(f"tiny_{structures}", folder, Request("torso", (24, 64, 64), structures, arrays=False))
+    """Reviews of small cases whose labels have one and two bytes."""
+    for structures in (8, 400):
+        study = prepared(f"small_{structures}", folder, Request("torso", (64, 96, 96), structures, arrays=False))
         review(of_two_models(study))
 
 
