@@ -14,7 +14,7 @@ the code, as in DeepMind's kernel ``[[[128, 64], [32, 16]], [[8, 4], [2, 1]]]``.
 from __future__ import annotations
 
 from functools import cache, lru_cache
-from itertools import permutations, product
+from itertools import pairwise, permutations, product
 from typing import TypeAlias
 
 import numpy as np
@@ -120,9 +120,13 @@ def _share_edge(a: Corner, b: Corner) -> bool:
     return sum(x != y for x, y in zip(a, b, strict=True)) == 1
 
 
-def _normal(polygon: Polygon) -> NDArray[np.float64]:
+def _normal(polygon: Polygon) -> tuple[float, float, float]:
     """Half the sum of the cross products around a plane polygon, half edges taken as such."""
-    vertices = np.array(polygon, np.float64) / 2
-    spokes = vertices[1:] - vertices[0]
-    normal: NDArray[np.float64] = np.cross(spokes[:-1], spokes[1:]).sum(axis=0) / 2
-    return normal
+    first, *others = polygon
+    spokes = [(k - first[0], i - first[1], j - first[2]) for k, i, j in others]
+    products = [
+        (a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]) for a, b in pairwise(spokes)
+    ]
+    # An eighth: half the product of two vectors of half edges. Whole numbers until here, so nothing is rounded.
+    k, i, j = (sum(parts) / 8 for parts in zip(*products, strict=True))
+    return k, i, j
