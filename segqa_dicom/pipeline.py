@@ -21,12 +21,14 @@ from segqa_dicom.checks import (
 )
 from segqa_dicom.measures import (
     Comparand,
+    JointCounts,
     Runs,
     StructurePair,
     compare_segmentations,
     extract_surfaces,
     find_runs,
     find_surroundings,
+    joint_counts_of_layers,
     joint_counts_of_runs,
     measure_segmentation,
 )
@@ -41,8 +43,10 @@ MIN_POINTS_OF_MIDLINE = 3
 
 def review(case: Case, ruleset: RuleSet, progress: Progress = silent) -> CaseReport:
     """Measure, compare and check everything in a case."""
-    measured = _with_midlines(_measured(case, progress))
-    subject = MeasuredCase(case.ct, measured, _comparisons(measured, case.ct, ruleset, progress))
+    layer_runs = [[find_runs(layer) for layer in one.layers] for one in case.segmentations]
+    measured = _with_midlines(_measured(case, layer_runs, progress))
+    comparisons = _comparisons(measured, case.ct, ruleset, progress)
+    subject = MeasuredCase(case.ct, measured, comparisons, _shared_voxels(layer_runs))
     progress("checking rules", 0, 1)
     checked = check_case(subject, ruleset)
     return CaseReport(
@@ -57,13 +61,12 @@ def review(case: Case, ruleset: RuleSet, progress: Progress = silent) -> CaseRep
     )
 
 
-def _measured(case: Case, progress: Progress) -> tuple[MeasuredSegmentation, ...]:
+def _measured(case: Case, layer_runs: Sequence[Sequence[Runs]], progress: Progress) -> tuple[MeasuredSegmentation, ...]:
     progress("finding the body", 0, 1)
     surroundings = find_surroundings(case.ct)
     measured = []
-    for at, segmentation in enumerate(case.segmentations):
+    for at, (segmentation, runs) in enumerate(zip(case.segmentations, layer_runs, strict=True)):
         progress("measuring segments", at, len(case.segmentations))
-        runs = [find_runs(layer) for layer in segmentation.layers]
         measures = measure_segmentation(segmentation, case.ct, surroundings=surroundings, layer_runs=runs)
         segments = tuple(_measured_segment(segmentation, index, one, case.ct) for index, one in enumerate(measures))
         overlaps = _overlaps(runs)
@@ -95,6 +98,12 @@ def _overlaps(layer_runs: Sequence[Runs]) -> tuple[tuple[int, int, int], ...]:
             if first and second:
                 found.append((int(first) - 1, int(second) - 1, int(count)))
     return tuple(found)
+
+
+def _shared_voxels(layer_runs: Sequence[Sequence[Runs]]) -> dict[tuple[int, int], JointCounts]:
+    """What the segments of each two segmentations share, by the indices of the two."""
+    pairs = combinations(range(len(layer_runs)), 2)
+    return {(one, other): joint_counts_of_layers(layer_runs[one], layer_runs[other]) for one, other in pairs}
 
 
 def _midline(segments: Sequence[MeasuredSegment]) -> tuple[float, float] | None:

@@ -45,7 +45,8 @@ class Rule:
 class Result:
     """What a rule function yields: the outcome without the name of the rule.
 
-    segments : indices of the segments it is about, the one to blame first (rules about a segmentation)
+    segments : indices of the segments it is about, the one to blame first (rules about a segmentation; rules about a
+        case: segments of the first one of `segmentations`)
     segmentations : indices of the segmentations it is about, likewise (rules about a case)
     """
 

@@ -74,7 +74,8 @@ def _case_findings(case: MeasuredCase, ruleset: RuleSet) -> tuple[Finding, ...]:
         for found in rule.function(case, ruleset.rules[rule.id]):
             about = found.segmentations or range(len(case.segmentations))
             uids = tuple(case.segmentations[index].segmentation.record.sop_instance_uid for index in about)
-            findings.append(_finding(rule.id, found, uids, ()))
+            keys = tuple(case.segmentations[about[0]].segments[index].key for index in found.segments)
+            findings.append(_finding(rule.id, found, uids, tuple(dict.fromkeys(keys))))
     return _worst_first(findings)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from segqa_dicom.anatomy import Side, Structure
+from segqa_dicom.measures.overlap import JointCounts
 from segqa_dicom.measures.results import PairComparison, SegmentMeasures
 from segqa_dicom.model import CtVolume, PointMm, Segment, Segmentation
 
@@ -100,8 +102,13 @@ class MeasuredSegmentation:
 
 @dataclass(frozen=True, eq=False)
 class MeasuredCase:
-    """The case: CT, measured segmentations, and all comparisons between them."""
+    """The case: CT, measured segmentations, and all comparisons between them.
+
+    shared_voxels : (i, j) with i < j, indices of two segmentations -> voxels that each segment of the one shares with
+        each of the other, whatever their codes are; labels are index + 1 of the segments
+    """
 
     ct: CtVolume
     segmentations: tuple[MeasuredSegmentation, ...]
     comparisons: tuple[PairComparison, ...]
+    shared_voxels: Mapping[tuple[int, int], JointCounts] = field(default_factory=dict)

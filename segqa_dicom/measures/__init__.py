@@ -12,6 +12,7 @@ from segqa_dicom.measures.overlap import (
     dice,
     iou,
     joint_counts,
+    joint_counts_of_layers,
     joint_counts_of_runs,
     volume_difference_percent,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "iou",
     "is_compiled",
     "joint_counts",
+    "joint_counts_of_layers",
     "joint_counts_of_runs",
     "measure_intensities",
     "measure_segmentation",

@@ -5,8 +5,10 @@ Dice 1945 and Jaccard 1912 by voxel counts; Taha and Hanbury 2015 (BMC Med Imagi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -96,6 +98,21 @@ def joint_counts_of_runs(a: Runs, b: Runs) -> JointCounts:
         parts.append((present_a[start + row], present_b[column], table[row, column]))
     label_a, label_b, voxel_count = (np.concatenate(part) for part in zip(*parts, strict=True))
     return _with_background(a, b, label_a, label_b, voxel_count)
+
+
+def joint_counts_of_layers(a: Sequence[Runs], b: Sequence[Runs]) -> JointCounts:
+    """The pairs of labels of two segmentations in several layers each, without background.
+
+    Every label lies whole in one layer, so no pair occurs in two pairs of layers.
+    """
+    found = [joint_counts_of_runs(one, other) for one, other in product(a, b)]
+    label_a, label_b, voxel_count = (
+        np.concatenate(parts)
+        for parts in zip(*((one.label_a, one.label_b, one.voxel_count) for one in found), strict=True)
+    )
+    kept = np.flatnonzero((label_a > 0) & (label_b > 0))
+    order = kept[np.lexsort((label_b[kept], label_a[kept]))]
+    return JointCounts(label_a[order], label_b[order], voxel_count[order])
 
 
 def _places(labels: NDArray[np.intp]) -> NDArray[np.int64]:

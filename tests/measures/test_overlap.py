@@ -13,6 +13,7 @@ from segqa_dicom.measures import (
     find_runs,
     iou,
     joint_counts,
+    joint_counts_of_layers,
     joint_counts_of_runs,
     overlap,
     volume_difference_percent,
@@ -145,6 +146,14 @@ def test_layers_of_different_shape_are_refused() -> None:
         joint_counts(a, b)
     with pytest.raises(ValueError, match="cannot overlap"):
         joint_counts_of_runs(find_runs(a), find_runs(b))
+
+
+def test_layers_of_two_segmentations_count_as_one() -> None:
+    first, second, other = (np.zeros((1, 2, 6), np.uint8) for _ in range(3))
+    first[0, 0, :4], second[0, 0, 2:], other[0, 0, 1:5] = 3, 1, 2
+    found = joint_counts_of_layers([find_runs(first), find_runs(second)], [find_runs(other)])
+    assert (found.label_a.tolist(), found.label_b.tolist()) == ([1, 3], [2, 2])
+    assert (found.get(1, 2), found.get(3, 2), found.get(0, 2)) == (3, 3, 0)
 
 
 @pytest.mark.parametrize(
