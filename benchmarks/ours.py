@@ -23,9 +23,10 @@ from segqa_dicom.measures import (
     find_runs,
     iou,
     joint_counts,
-    measure_intensities,
     measure_segmentation,
 )
+from segqa_dicom.measures.intensity import intensities_of_runs
+from segqa_dicom.measures.runs import table_size
 from segqa_dicom.pipeline import review
 from segqa_dicom.reading.case import read_case
 from segqa_dicom.reading.ct import read_ct
@@ -55,14 +56,17 @@ def counts_and_hu(given: Given) -> Prepared:
     segmentation, ct = given.segmentation("a"), given.ct
 
     def run() -> Any:
-        layer = segmentation.layers[0]
-        return joint_counts(layer, layer), measure_intensities(segmentation, ct)
+        # As `measure_segmentation` does it: the runs are found once, and serve both.
+        runs = find_runs(segmentation.layers[0])
+        size = table_size(segmentation.layers[0], len(segmentation.segments))
+        indices = list(range(len(segmentation.segments)))
+        return runs.voxel_counts, intensities_of_runs(runs, indices, ct, size=size)
 
     def numbers(result: Any) -> Numbers:
         counts, intensities = result
         return {
             str(label): {
-                "voxels": counts.total_a(label), "mean": one.mean_hu, "sd": one.sd_hu, "min": one.min_hu,
+                "voxels": int(counts[label]), "mean": one.mean_hu, "sd": one.sd_hu, "min": one.min_hu,
                 "max": one.max_hu,
             }
             for label, one in zip(given.labels, intensities, strict=True)
