@@ -45,6 +45,19 @@ Exit codes:
   2  nothing to review, or the call was wrong
 """
 
+_SELFTEST_EPILOG = """
+\b
+Example:
+  segqa selftest                 the phantom, some seconds
+  segqa selftest my-case --json  the phantom, and the CT and SEG objects in a folder
+
+\b
+Exit codes:
+  0  done, whatever was found
+  1  a segmentation, or a case with an error in it, could not be reviewed (each is named)
+  2  nothing to review under PATH, or the call was wrong
+"""
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="segqa")
@@ -246,6 +259,46 @@ def rules(as_json: bool, ruleset_file: Path | None) -> None:  # noqa: FBT001
         provisional = " (provisional)" if row["provisional"] else ""
         table.add_row(row["rule"], row["title"], row["severity"], parameters + provisional, row["source"])
     _console(stderr=False).print(table)
+
+
+@cli.command(epilog=_SELFTEST_EPILOG)
+@click.argument("paths", nargs=-1, metavar="[PATH...]", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="As JSON: injections, rules, baseline.")
+@click.option(
+    "--ruleset",
+    "ruleset_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="TOML with rule parameters to change: what it costs and what it brings.",
+)
+@click.option("--quiet", is_flag=True, help="No progress.")
+def selftest(paths: tuple[Path, ...], as_json: bool, ruleset_file: Path | None, quiet: bool) -> None:  # noqa: FBT001
+    """Put known errors into a torso phantom, and into the cases under PATH..., and say which rules find them.
+
+    Each error is made alone, in one segmentation of the case, and reviewed with the others beside it; it counts as
+    found if a rule that is there for it complains about the wrong structure and did not before. Nothing is written.
+    """
+    with _progress(quiet=quiet) as progress:
+        from segqa_dicom.jit import is_compiled
+        from segqa_dicom.selftest import run_selftest
+
+        ruleset, limits = _ruleset(ruleset_file), _settings().limits()
+        if not is_compiled():
+            from segqa_dicom.batch import COMPILING
+
+            progress(COMPILING, 0, 1)
+        result = run_selftest(paths, ruleset, limits, progress=progress)
+    from segqa_dicom.selftest.show import as_json as to_json
+    from segqa_dicom.selftest.show import tables
+
+    if as_json:
+        click.echo(json.dumps(to_json(result), indent=2, allow_nan=False))
+    else:
+        _console(stderr=False).print(tables(result))
+    for one in result.not_reviewed:
+        if one.is_segmentation:
+            click.echo(f"not reviewed: {one.path}: {one.reason}", err=True)
+    sys.exit(DONE if result.is_complete else SOME_NOT_REVIEWED)
 
 
 def _cost_table(title: str, costs: Sequence[StepCost]) -> Table:

@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "reading": BASE | {"model"},
     "sr": BASE | {"model", "anatomy", "measures", "checks", "report"},
     "phantoms": BASE | {"model", "anatomy"},
+    "selftest": BASE | {"model", "anatomy", "checks", "report", "pipeline", "reading", "phantoms", "log"},
 }
 PURE = ("model", "anatomy", "measures", "checks", "report", "pipeline")
 FORBIDDEN_IN_PURE = {

@@ -6,22 +6,24 @@ Every function takes a label volume (slice, row, column) and label values, and l
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-Labels: TypeAlias = NDArray[np.uint8]
+Labels: TypeAlias = NDArray[Any]
+"""uint8 or uint16."""
 _NEIGHBOURS = np.ones((3, 3, 3), bool)
 
 
 def renumber(labels: Labels, new_values: Mapping[int, int]) -> Labels:
     """Every label value replaced as `new_values` says, all at once; the others stay."""
-    table = np.arange(256, dtype=np.uint8)
+    table = np.arange(np.iinfo(labels.dtype).max + 1, dtype=labels.dtype)
     for old, new in new_values.items():
         table[old] = new
-    return table[labels]
+    renumbered: Labels = table[labels]
+    return renumbered
 
 
 def shift_levels(labels: Labels, chain: Sequence[int], by: int) -> Labels:
@@ -38,6 +40,11 @@ def swap(labels: Labels, one: int, other: int) -> Labels:
 def mirror(labels: Labels, pairs: Sequence[tuple[int, int]]) -> Labels:
     """All (left, right) pairs swapped."""
     return renumber(labels, {old: new for left, right in pairs for old, new in ((left, right), (right, left))})
+
+
+def flip(labels: Labels, axis: int) -> Labels:
+    """The whole volume the other way round along an axis, as if its orientation had been misread."""
+    return np.ascontiguousarray(np.flip(labels, axis))
 
 
 def merge(labels: Labels, into: int, other: int) -> Labels:
@@ -73,33 +80,80 @@ def drop_slice(labels: Labels, value: int, index: int) -> Labels:
     return result
 
 
-def leak(labels: Labels, value: int, *, rows: int, columns: int) -> Labels:
-    """A structure that grows sideways by that many voxels (negative: to the front, or to the right), over anything."""
+def leak(labels: Labels, value: int, *, rows: int, columns: int, over_others: bool = True) -> Labels:
+    """A structure that grows sideways by that many voxels (negative: to the front, or to the right), over anything.
+
+    over_others : False = only where there is nothing else
+    """
     result = labels.copy()
-    mask = labels == value
-    first = np.flatnonzero(mask.any(axis=(1, 2)))
-    middle = slice(int(first[len(first) // 3]), int(first[2 * len(first) // 3]) + 1)
-    for step in range(1, max(abs(rows), abs(columns)) + 1):
-        share = step / max(abs(rows), abs(columns))
-        moved = ndimage.shift(mask[middle], (0, round(rows * share), round(columns * share)), order=0)
-        result[middle][moved] = value
+    there = _voxels_of(labels, value)
+    first = np.unique(there[:, 0])
+    low, high = first[len(first) // 3], first[2 * len(first) // 3]
+    middle = there[(there[:, 0] >= low) & (there[:, 0] <= high)]
+    longest = max(abs(rows), abs(columns))
+    for step in range(1, longest + 1):
+        moved = middle + np.array([0, round(rows * step / longest), round(columns * step / longest)])
+        k, i, j = moved[((moved >= 0) & (moved < labels.shape)).all(axis=1)].T
+        free = np.ones(len(k), bool) if over_others else labels[k, i, j] == 0
+        result[k[free], i[free], j[free]] = value
     return result
 
 
 def erode(labels: Labels, value: int, voxels: int = 1) -> Labels:
     """A structure without its outermost voxels."""
     result = labels.copy()
-    mask = labels == value
-    result[mask & ~ndimage.binary_erosion(mask, _NEIGHBOURS, iterations=voxels)] = 0
+    crop = result[_surroundings(labels, value, margin=1)]
+    mask = crop == value
+    crop[mask & ~ndimage.binary_erosion(mask, _NEIGHBOURS, iterations=voxels)] = 0
     return result
 
 
 def dilate(labels: Labels, value: int, voxels: int = 1) -> Labels:
     """A structure with as many layers of voxels more, where there is nothing else."""
     result = labels.copy()
-    grown = ndimage.binary_dilation(labels == value, _NEIGHBOURS, iterations=voxels)
-    result[grown & (labels == 0)] = value
+    crop = result[_surroundings(labels, value, margin=voxels)]
+    crop[ndimage.binary_dilation(crop == value, _NEIGHBOURS, iterations=voxels) & (crop == 0)] = value
     return result
+
+
+def hollow(labels: Labels, value: int, wall: int = 2) -> Labels:
+    """A structure of which nothing is left but a wall of so many voxels."""
+    result = labels.copy()
+    crop = result[_surroundings(labels, value, margin=1)]
+    crop[ndimage.binary_erosion(crop == value, _NEIGHBOURS, iterations=wall)] = 0
+    return result
+
+
+def displace(labels: Labels, value: int, by: tuple[int, int, int]) -> Labels:
+    """A structure in another place: so many voxels away along slices, rows and columns, where there is nothing else."""
+    result = labels.copy()
+    there = _voxels_of(labels, value)
+    result[tuple(there.T)] = 0
+    moved = there + by
+    k, i, j = moved[((moved >= 0) & (moved < labels.shape)).all(axis=1)].T
+    free = result[k, i, j] == 0
+    result[k[free], i[free], j[free]] = value
+    return result
+
+
+def _voxels_of(labels: Labels, value: int) -> NDArray[np.intp]:
+    """(n, 3) indices of the voxels of a structure; raises `ValueError` if there are none."""
+    place = _surroundings(labels, value, margin=0)
+    found: NDArray[np.intp] = np.argwhere(labels[place] == value) + np.array([part.start for part in place])
+    return found
+
+
+def _surroundings(labels: Labels, value: int, *, margin: int) -> tuple[slice, slice, slice]:
+    """The box of a structure, so many voxels wider on each side where the volume goes on."""
+    mask = labels == value
+    ends = []
+    for axis, size in enumerate(labels.shape):
+        others = tuple(other for other in range(3) if other != axis)
+        reached = np.flatnonzero(mask.any(axis=others))
+        if len(reached) == 0:
+            raise ValueError(f"no voxel has the label {value}")
+        ends.append(slice(max(int(reached[0]) - margin, 0), min(int(reached[-1]) + 1 + margin, size)))
+    return ends[0], ends[1], ends[2]
 
 
 def jitter(

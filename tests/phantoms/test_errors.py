@@ -99,3 +99,37 @@ def test_jitter_keeps_structures_where_they_are() -> None:
         assert 0.9 < 2 * (one & other).sum() / (one.sum() + other.sum()) < 1
         assert ndimage.label(other, np.ones((3, 3, 3)))[1] == 1
     assert np.array_equal(after, errors.jitter(volume, seed=3))
+
+
+def test_a_leak_may_spare_others(labels: np.ndarray) -> None:
+    after = errors.leak(labels, 1, rows=0, columns=20, over_others=False)
+    assert (after == 1).sum() > (labels == 1).sum()
+    assert unchanged_elsewhere(labels, after, 1)
+
+
+def test_a_flip_moves_all_and_changes_no_label(labels: np.ndarray) -> None:
+    after = errors.flip(labels, 2)
+    assert np.array_equal(after[:, :, ::-1], labels)
+    assert np.array_equal(np.bincount(after.ravel()), np.bincount(labels.ravel()))
+
+
+def test_a_hollow_structure_is_closed() -> None:
+    volume = np.zeros((20, 20, 20), np.uint8)
+    volume[3:17, 3:17, 3:17] = 1
+    after = errors.hollow(volume, 1, wall=2)
+    assert (after == 1).sum() == 14**3 - 10**3
+    assert ndimage.label(after == 0)[1] == 2
+
+
+def test_a_displaced_structure_leaves_its_place(labels: np.ndarray) -> None:
+    after = errors.displace(labels, 2, (6, 10, 0))
+    assert (after[8:18, 15:22, 8:12] == 2).all()
+    assert (after == 2).sum() == (labels == 2).sum()
+    assert unchanged_elsewhere(labels, after, 2)
+
+
+def test_more_labels_than_a_byte_holds(labels: np.ndarray) -> None:
+    after = errors.swap(labels.astype(np.uint16) * 100, 100, 300)
+    assert after.dtype == np.uint16
+    assert ((after == 300) == (labels == 1)).all()
+    assert ((after == 400) == (labels == 4)).all()

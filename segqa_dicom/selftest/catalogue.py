@@ -1,0 +1,315 @@
+"""The errors that are made on purpose, each as models and programs make it, with the rules that must see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from segqa_dicom.anatomy import Group, Side, opposite_key
+from segqa_dicom.model import CtVolume, Segmentation
+from segqa_dicom.model.segmentation import LabelArray
+from segqa_dicom.phantoms import errors
+from segqa_dicom.selftest.edit import (
+    Part,
+    chain,
+    is_one_piece,
+    parts_of,
+    with_copy,
+    with_names_of,
+    with_number,
+    with_voxels,
+    without,
+)
+from segqa_dicom.selftest.injection import Changed, Injection, in_model
+from segqa_dicom.selftest.objects import drop_referenced_instance, rotate_frame_order
+
+LIVER, SPLEEN = "10200004.SCT|||", "78961009.SCT|||"
+KIDNEY_LEFT, KIDNEY_RIGHT = "64033007.SCT|7771000.SCT||", "64033007.SCT|24028007.SCT||"
+ORGANS = (LIVER, SPLEEN, KIDNEY_LEFT, KIDNEY_RIGHT)
+T8, RIB_7 = 15, 7
+"""Levels (`structures.toml`) where errors of chains are made if they are there: in the middle of them."""
+
+BODY_HU = -300
+"""From here on a voxel counts as body when a way out of it is looked for."""
+ISLAND = (1, 2, 2)
+ISLAND_DISTANCE = 6
+"""Voxels of an island, and how many there are between it and its structure at least."""
+
+
+# ------------------------------------------------------------------------------------------------- who is fit for it
+
+
+def _organ(segmentation: Segmentation, *wanted: str) -> Part | None:
+    """The first of the wanted structures that is complete and in one piece, else the largest organ, else of all.
+
+    In one piece, because what is in pieces already has complaints that the injected error would hide behind.
+    """
+    complete = [part for part in parts_of(segmentation) if part.is_complete and part.known.components == 1]
+    order = sorted(
+        complete,
+        key=lambda part: (
+            wanted.index(part.key) if part.key in wanted else len(wanted),
+            part.known.group is not Group.ORGAN,
+            -part.box_size,
+        ),
+    )
+    return next((part for part in order if is_one_piece(segmentation, part)), None)
+
+
+def _neighbours(levels: dict[int, Part], wanted: int) -> tuple[Part, Part] | None:
+    """Two complete members of a chain, one level apart and in one layer, as near to a wanted level as there are."""
+    found = [
+        (abs(level - wanted), part, levels[level + 1])
+        for level, part in levels.items()
+        if level + 1 in levels and part.layer == levels[level + 1].layer
+        if part.is_complete and levels[level + 1].is_complete
+    ]
+    return min(found, key=lambda entry: entry[0])[1:] if found else None
+
+
+def _changed(segmentation: Segmentation, parts: Sequence[Part]) -> Changed:
+    return Changed(segmentation, frozenset(part.key for part in parts), " and ".join(part.label for part in parts))
+
+
+def _of_one(part: Part, segmentation: Segmentation, change: Callable[[LabelArray], NDArray[Any]]) -> Changed:
+    """A change of the voxels of one structure."""
+    return _changed(with_voxels(segmentation, part.layer, change), [part])
+
+
+# ------------------------------------------------------------------------------------------------- sides and names
+
+
+def _mirror(segmentation: Segmentation, ct: CtVolume) -> Changed | None:
+    """The volume flipped along the axis that runs from right to left: its structures keep their names."""
+    if not any(part.side for part in parts_of(segmentation)):
+        return None
+    axis = 2 if abs(ct.geometry.column_step_mm[0]) >= abs(ct.geometry.row_step_mm[0]) else 1
+    for number in range(len(segmentation.layers)):
+        segmentation = with_voxels(segmentation, number, partial(errors.flip, axis=axis))
+    return Changed(segmentation, frozenset(), "all structures")
+
+
+def _swap_pair(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
+    """The labels and codes of the two sides of a pair exchanged."""
+    by_key = {part.key: part for part in parts_of(segmentation)}
+    lefts = [part for part in by_key.values() if part.side is Side.LEFT and opposite_key(part.key) in by_key]
+    if not lefts:
+        return None
+    left = max(lefts, key=lambda part: (part.key == KIDNEY_LEFT, part.box_size))
+    right = by_key[opposite_key(left.key) or ""]
+    names = {left.index: right.index, right.index: left.index}
+    return _changed(with_names_of(segmentation, names), [left, right])
+
+
+def _exchange(segmentation: Segmentation, _ct: CtVolume, *, labels: bool) -> Changed | None:
+    """The codes of a kidney and the liver exchanged; with or without what people read."""
+    by_key = {part.key: part for part in parts_of(segmentation)}
+    if not {LIVER, KIDNEY_LEFT} <= set(by_key):
+        return None
+    one, other = by_key[KIDNEY_LEFT], by_key[LIVER]
+    names = {one.index: other.index, other.index: one.index}
+    return _changed(with_names_of(segmentation, names, labels=labels), [one, other])
+
+
+# ------------------------------------------------------------------------------------------------- chains
+
+
+def _shift_from(
+    segmentation: Segmentation, _ct: CtVolume, *, group: Group, side: Side | None = None, first: int
+) -> Changed | None:
+    """Every member of a chain from a level on under the name of the next one; the last one is left out."""
+    levels = chain(parts_of(segmentation), group, side)
+    moved = [part for level, part in levels.items() if level >= first]
+    if len(moved) < 3:
+        return None
+    names = {part.index: later.index for part, later in pairwise(moved)}
+    renamed = with_names_of(segmentation, names)
+    keys = frozenset(part.key for part in moved)
+    return Changed(without(renamed, moved[-1].index), keys, f"{moved[0].label} to {moved[-1].label}")
+
+
+def _merge_levels(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
+    """A vertebra given to the one below it."""
+    pair = _neighbours(chain(parts_of(segmentation), Group.VERTEBRA), T8)
+    if pair is None:
+        return None
+    upper, lower = pair
+    change = partial(errors.merge, into=lower.value, other=upper.value)
+    return _changed(without(with_voxels(segmentation, upper.layer, change), upper.index), pair)
+
+
+def _cut_rib(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
+    """The back of a rib given to the next one."""
+    parts = parts_of(segmentation)
+    for side in (Side.RIGHT, Side.LEFT):
+        pair = _neighbours(chain(parts, Group.RIB, side), RIB_7)
+        if pair is not None:
+            change = partial(errors.take_piece, of=pair[0].value, to=pair[1].value)
+            return _changed(with_voxels(segmentation, pair[0].layer, change), pair)
+    return None
+
+
+def _remove(part: Part | None, segmentation: Segmentation) -> Changed | None:
+    return None if part is None else _changed(without(segmentation, part.index), [part])
+
+
+def _remove_organ(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
+    return _remove(_organ(segmentation, *ORGANS), segmentation)
+
+
+def _remove_level(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
+    pair = _neighbours(chain(parts_of(segmentation), Group.VERTEBRA), T8)
+    return None if pair is None else _remove(pair[0], segmentation)
+
+
+# ------------------------------------------------------------------------------------------------- voxels
+
+
+def _add_island(segmentation: Segmentation, ct: CtVolume) -> Changed | None:
+    """A few stray voxels of an organ, within the body and apart from it, where nothing else is."""
+    part = _organ(segmentation, *ORGANS)
+    if part is None:
+        return None
+    start = _place_for_island(segmentation.layers[part.layer], part, ct)
+    if start is None:
+        return None
+    return _of_one(part, segmentation, partial(errors.add_island, value=part.value, start=start, size=ISLAND))
+
+
+def _place_for_island(layer: LabelArray, part: Part, ct: CtVolume) -> tuple[int, int, int] | None:
+    """The nearest place in the middle slice of a structure that is free, in the body, and not above or below it."""
+    middle = (part.box[0].start + part.box[0].stop) // 2
+    size = max(ISLAND) + 2
+    free = ndimage.minimum_filter((layer[middle] == 0) & (ct.hu[middle] > BODY_HU), size=size)
+    away = ndimage.distance_transform_edt(~(layer == part.value).any(axis=0))
+    fit = free & (away >= ISLAND_DISTANCE)
+    if not fit.any():
+        return None
+    row, column = np.unravel_index(int(np.argmin(np.where(fit, away, np.inf))), fit.shape)
+    return middle, int(row), int(column)
+
+
+def _drop_slice(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
+    """An organ missing in its middle slice."""
+    part = _organ(segmentation, *ORGANS)
+    if part is None:
+        return None
+    index = (part.box[0].start + part.box[0].stop) // 2
+    return _of_one(part, segmentation, partial(errors.drop_slice, value=part.value, index=index))
+
+
+def _leak(segmentation: Segmentation, ct: CtVolume) -> Changed | None:
+    """An organ that grows to its side until half of what it gains lies outside the body."""
+    part = _organ(segmentation, SPLEEN, *ORGANS)
+    if part is None:
+        return None
+    middle = (part.box[0].start + part.box[0].stop) // 2
+    row = (part.box[1].start + part.box[1].stop) // 2
+    body = np.flatnonzero(ct.hu[middle, row] > BODY_HU)
+    columns = part.box[2]
+    to_right = int(body[-1]) - columns.stop if len(body) else 0
+    to_left = columns.start - int(body[0]) if len(body) else 0
+    by = to_right + 20 if to_right <= to_left else -(to_left + 20)
+    change = partial(errors.leak, value=part.value, rows=0, columns=by, over_others=False)
+    return _of_one(part, segmentation, change)
+
+
+def _of_organ(
+    segmentation: Segmentation, _ct: CtVolume, *, change: Callable[..., NDArray[Any]], wanted: str
+) -> Changed | None:
+    """A change of the shape of one organ."""
+    part = _organ(segmentation, wanted, *ORGANS)
+    return None if part is None else _of_one(part, segmentation, partial(change, value=part.value))
+
+
+def _displace(segmentation: Segmentation, ct: CtVolume) -> Changed | None:
+    """A kidney 8 cm nearer to the head or the feet, among other tissue."""
+    part = _organ(segmentation, KIDNEY_LEFT, KIDNEY_RIGHT)
+    if part is None:
+        return None
+    slices, end = round(80 / ct.geometry.slice_spacing_mm), ct.geometry.shape[0]
+    for by in (slices, -slices):
+        if part.box[0].start + by > 0 and part.box[0].stop + by < end:
+            return _of_one(part, segmentation, partial(errors.displace, value=part.value, by=(by, 0, 0)))
+    return None
+
+
+def _duplicate(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
+    """An organ a second time, as a segment of its own."""
+    part = _organ(segmentation, *ORGANS)
+    return None if part is None else _changed(with_copy(segmentation, part.index, f"{part.label} 2"), [part])
+
+
+def _gap_in_numbers(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
+    """The last Segment Number one higher than it should be."""
+    last = len(segmentation.segments) - 1
+    number = segmentation.segments[last].number + 1
+    return Changed(with_number(segmentation, last, number), frozenset(), f"segment {number}")
+
+
+INJECTIONS = (
+    Injection("mirror", "whole segmentation mirrored", ("L3",), in_model(_mirror)),
+    Injection("swap-pair", "left and right of a pair swapped", ("L1",), in_model(_swap_pair)),
+    Injection(
+        "exchange-codes",
+        "codes of kidney and liver exchanged, labels right",
+        ("X1", "X3", "V2", "V3", "L2", "C3"),
+        in_model(partial(_exchange, labels=False)),
+    ),
+    Injection(
+        "exchange-names",
+        "codes and labels of kidney and liver exchanged",
+        ("X1", "X3", "V2", "V3", "L2", "C3"),
+        in_model(partial(_exchange, labels=True)),
+    ),
+    Injection(
+        "shift-spine",
+        "vertebrae from T8 on named one level too low",
+        ("X4", "S2", "R2"),
+        in_model(partial(_shift_from, group=Group.VERTEBRA, first=T8)),
+    ),
+    Injection(
+        "shift-whole-spine",
+        "all vertebrae named one level too low",
+        ("X4", "R2"),
+        in_model(partial(_shift_from, group=Group.VERTEBRA, first=1)),
+    ),
+    Injection(
+        "shift-ribs",
+        "all left ribs named one lower",
+        ("X4", "R2", "R1"),
+        in_model(partial(_shift_from, group=Group.RIB, side=Side.LEFT, first=1)),
+    ),
+    Injection("merge-levels", "T8 merged into T9", ("S4", "S5", "S2", "T1"), in_model(_merge_levels)),
+    Injection("cut-rib", "part of a rib given to the next one", ("R2", "T1"), in_model(_cut_rib)),
+    Injection("remove-organ", "an organ not segmented", ("F5",), in_model(_remove_organ)),
+    Injection("remove-level", "a vertebra not segmented", ("S2", "F5"), in_model(_remove_level)),
+    Injection("island", "an island of an organ", ("T2",), in_model(_add_island)),
+    Injection("drop-slice", "an organ missing in one slice", ("T4",), in_model(_drop_slice)),
+    Injection("leak", "an organ leaking out of the body", ("F3",), in_model(_leak)),
+    Injection("hole", "an organ hollow", ("T3",), in_model(partial(_of_organ, change=errors.hollow, wanted=LIVER))),
+    Injection(
+        "erode",
+        "a kidney 2 voxels too small on all sides",
+        ("X1", "X3", "L2", "V2", "V3"),
+        in_model(partial(_of_organ, change=partial(errors.erode, voxels=2), wanted=KIDNEY_LEFT)),
+    ),
+    Injection(
+        "dilate",
+        "a kidney 2 voxels too large on all sides",
+        ("X1", "X3", "L2", "V2", "V3"),
+        in_model(partial(_of_organ, change=partial(errors.dilate, voxels=2), wanted=KIDNEY_LEFT)),
+    ),
+    Injection("displace", "a kidney 8 cm too high or too low", ("H1", "H2", "X1", "X3", "C3"), in_model(_displace)),
+    Injection("duplicate", "an organ twice in one SEG", ("T5",), in_model(_duplicate)),
+    Injection("number-gap", "a gap in the Segment Numbers", ("D5",), in_model(_gap_in_numbers)),
+    Injection("missing-image", "a CT image that the SEG refers to is not there", ("D1",), drop_referenced_instance),
+    Injection("frame-order", "frames at the positions of their neighbours", ("D3",), rotate_frame_order),
+)
+"""All of them, in the order in which they are made and shown."""

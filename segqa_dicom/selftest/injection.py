@@ -1,0 +1,89 @@
+"""What an injected error is: what it changes, and which rules should say so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from segqa_dicom.model import Case, CtVolume, Segmentation
+from segqa_dicom.reading.grouping import CaseFiles
+from segqa_dicom.reading.limits import Limits
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What errors are put into: a case, and the files that it was read from.
+
+    folder : where changed files may be written; gone after the self-test
+    """
+
+    name: str
+    case: Case
+    files: CaseFiles
+    limits: Limits
+    folder: Path
+
+
+@dataclass(frozen=True, eq=False)
+class Changed:
+    """A segmentation that is wrong now.
+
+    keys : identity keys of the structures that are; none = the segmentation as a whole
+    what : the same in words
+    """
+
+    segmentation: Segmentation
+    keys: frozenset[str]
+    what: str
+
+
+@dataclass(frozen=True, eq=False)
+class Injected:
+    """A case of which one segmentation is wrong, by its SOP Instance UID; `keys` and `what` as in `Changed`."""
+
+    case: Case
+    sop_instance_uid: str
+    keys: frozenset[str]
+    what: str
+
+
+Change = Callable[[Segmentation, CtVolume], Changed | None]
+"""An error of the model: pure; None where the segmentation does not have what it takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Injection:
+    """An error that can be made on purpose.
+
+    expected : ids of the rules that should find it; one of them is enough
+    function : the case with the error; None where nothing in it is fit for it
+    """
+
+    id: str
+    title: str
+    expected: tuple[str, ...]
+    function: Callable[[Subject], Injected | None]
+
+
+def in_model(change: Change) -> Callable[[Subject], Injected | None]:
+    """An error of one segmentation, made in the one with the most segments that is fit for it."""
+
+    def function(subject: Subject) -> Injected | None:
+        case = subject.case
+        order = sorted(range(len(case.segmentations)), key=lambda at: -len(case.segmentations[at].segments))
+        for at in order:
+            changed = change(case.segmentations[at], case.ct)
+            if changed is not None:
+                return replaced(case, at, changed)
+        return None
+
+    return function
+
+
+def replaced(case: Case, at: int, changed: Changed) -> Injected:
+    """The case with a wrong segmentation in the place of one of its own; the others stay beside it."""
+    found = [*case.segmentations]
+    found[at] = changed.segmentation
+    uid = changed.segmentation.record.sop_instance_uid
+    return Injected(replace(case, segmentations=tuple(found)), uid, changed.keys, changed.what)
