@@ -5,19 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from enum import StrEnum
 
+from segqa_dicom.anatomy.structure import Side
 from segqa_dicom.anatomy.table import equivalent_types
 from segqa_dicom.model import Code, CodedStructure
 from segqa_dicom.model.codes import LEFT, RIGHT
-
-
-class Side(StrEnum):
-    """Laterality (CID 244)."""
-
-    LEFT = "left"
-    RIGHT = "right"
-
 
 _SIDES = {LEFT: Side.LEFT, RIGHT: Side.RIGHT}
 _LEFT_KEY, _RIGHT_KEY = f"{LEFT}.SCT", f"{RIGHT}.SCT"

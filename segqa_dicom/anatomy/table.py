@@ -1,99 +1,197 @@
-"""The table of structures (`structures.toml`) and look-ups in it."""
+"""The table of structures (`structures.toml`) and look-ups in it, by codes and by name."""
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Iterator
 from functools import cache
-from importlib import resources
 from typing import Any
 
+from segqa_dicom.anatomy import references
+from segqa_dicom.anatomy.data import load
+from segqa_dicom.anatomy.structure import Chain, Group, Side, Structure
 from segqa_dicom.errors import ConfigurationError
-from segqa_dicom.model import CodedStructure
+from segqa_dicom.model import Code, CodedStructure
+from segqa_dicom.model.codes import LEFT, RIGHT
 
 MORPHOLOGICALLY_ALTERED = "49755003"
 """Category of lesions and other findings (CID 7150); they may have any number of parts."""
 
+_SIDE_CODES = {Side.LEFT: Code(LEFT, "SCT", "Left"), Side.RIGHT: Code(RIGHT, "SCT", "Right")}
+_SIDE_OF_KEY = {code.key: side for side, code in _SIDE_CODES.items()}
+_CHAINS = {Group.VERTEBRA: Chain.SPINE, Group.RIB: Chain.RIBS}
 
-class Group(StrEnum):
-    """Kind of tissue or role; decides windows and which rules make sense."""
-
-    ORGAN = "organ"
-    HOLLOW = "hollow"
-    LUNG = "lung"
-    BONE = "bone"
-    VERTEBRA = "vertebra"
-    RIB = "rib"
-    MUSCLE = "muscle"
-    VESSEL = "vessel"
-    BOWEL = "bowel"
-    CARTILAGE = "cartilage"
-    NERVE = "nerve"
-    TISSUE = "tissue"
-    REGION = "region"
-    UNKNOWN = "unknown"
+Row = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Structure:
-    """What is known about a type of structure.
+def rows() -> list[Row]:
+    """The rows of the table as they stand in the file."""
+    found: list[Row] = load("structures")["structures"]
+    return found
 
-    components : how many parts it may have; None = any number
-    parts_warn_only : rules about its parts say "warning" at worst
-    contains : type keys (``VALUE.SCHEME``) of what lies inside it
-    level : number in its chain (spine, ribs); None if it is in none
+
+def base_name(row: Row) -> str:
+    """Name of a row without side: ``kidney``, ``rib_1``."""
+    return str(row["name"]).replace("{side}_", "")
+
+
+def _sided_name(row: Row, side: Side | None) -> str:
+    if side is None or row.get("sides") not in (True, "region"):
+        return base_name(row)
+    return str(row["name"]).replace("{side}", side) if "{side}" in row["name"] else f"{row['name']}_{side}"
+
+
+@cache
+def _names() -> dict[str, tuple[int, Side | None]]:
+    """Canonical name -> row and side."""
+    found: dict[str, tuple[int, Side | None]] = {}
+    for at, row in enumerate(rows()):
+        found[base_name(row)] = (at, None)
+        if row.get("sides") in (True, "region"):
+            found |= {_sided_name(row, side): (at, side) for side in Side}
+    return found
+
+
+@cache
+def _by_codes() -> dict[tuple[str, str, str], int]:
+    """(type, modifier but for the side, region) -> row; a type alone also finds its first row."""
+    found: dict[tuple[str, str, str], int] = {}
+    for at, row in enumerate(rows()):
+        if "type" in row:
+            found[_key(row, "type"), _key(row, "modifier"), _key(row, "region")] = at
+    for (type_key, _, _), at in list(found.items()):
+        found.setdefault((type_key, "", ""), at)
+    return found
+
+
+def _key(row: Row, part: str) -> str:
+    return f"{row[part][0]}.SCT" if part in row else ""
+
+
+@cache
+def _contents() -> dict[str, frozenset[str]]:
+    """Name of a row -> type keys of what lies in it, at least in part."""
+    found: dict[str, set[str]] = {}
+    for row in rows():
+        for whole in (*row.get("part_of", ()), *row.get("overlaps", ())):
+            if "type" in row:
+                found.setdefault(base_name(rows()[_names()[whole][0]]), set()).add(_key(row, "type"))
+    return {name: frozenset(keys) for name, keys in found.items()}
+
+
+def _wholes(row: Row, side: Side | None) -> tuple[str, ...]:
+    found: list[str] = []
+    for name in row.get("part_of", ()):
+        at, own = _names()[name]
+        other = own or side
+        found.append(_sided_name(rows()[at], other))
+        found.extend(_wholes(rows()[at], other))
+    return tuple(dict.fromkeys(found))
+
+
+def _codes(row: Row, side: Side | None) -> CodedStructure | None:
+    if "type" not in row:
+        return None
+    given = ("type", "modifier", "region")
+    parts: dict[str, Code] = {part: Code(row[part][0], "SCT", row[part][1]) for part in given if part in row}
+    if side is not None and "sides" in row:
+        parts["region_modifier" if row["sides"] == "region" else "modifier"] = _SIDE_CODES[side]
+    return CodedStructure(**parts)
+
+
+@cache
+def _structure(at: int, side: Side | None) -> Structure:
+    row = rows()[at]
+    group = Group(row["group"])
+    usual = load("structures")["groups"].get(row["group"], {})
+    if row.get("sides") == "left":
+        side = Side.LEFT
+    both = side is None and row.get("both", False)
+    base, canonical = base_name(row), _sided_name(row, side)
+    window, native = references.hu((canonical, base, f"group:{group}"))
+    level = row.get("level")
+    return Structure(
+        name=row.get("words", base.replace("_", " ")),
+        group=group,
+        paired=row.get("sides") is True and row.get("paired", True) and not both,
+        components=row.get("components", 1) * (2 if both else 1) or None,
+        parts_warn_only=row.get("worst") == "warning",
+        contains=_contents().get(base, frozenset()),
+        level=level,
+        canonical=canonical,
+        base=base,
+        side=side or (Side(row["side"]) if "side" in row else None),
+        codes=_codes(row, side),
+        chain=_CHAINS.get(group),
+        order=row.get("order", level),
+        both_sides=both,
+        wholes=_wholes(row, side),
+        holes_are_normal=row.get("holes", usual.get("holes", False)),
+        may_leave_body=row.get("outside", False),
+        may_be_cut=row.get("cut", usual.get("cut", False)),
+        hu_window=window,
+        hu_native=native,
+        volumes=references.volumes((canonical, base) if canonical != base else (base,)),
+    )
+
+
+def all_structures() -> Iterator[Structure]:
+    """Every structure: of a row with sides the left and the right one, and both in one where tables have that."""
+    for at, row in enumerate(rows()):
+        if row.get("sides") in (True, "region"):
+            yield from (_structure(at, side) for side in Side)
+        if row.get("sides") not in (True, "region") or row.get("both", False):
+            yield _structure(at, None)
+
+
+def structure_named(name: str) -> Structure:
+    """The structure with a canonical name: ``kidney_left``, or ``kidney`` with the side unknown.
+
+    Raises `ConfigurationError` if there is none.
     """
-
-    name: str = ""
-    group: Group = Group.UNKNOWN
-    paired: bool = False
-    components: int | None = 1
-    parts_warn_only: bool = False
-    contains: frozenset[str] = frozenset()
-    level: int | None = None
-
-
-@cache
-def _data() -> dict[str, Any]:
-    return tomllib.loads(resources.files(__package__).joinpath("structures.toml").read_text(encoding="utf-8"))
-
-
-@cache
-def _structures() -> dict[str, Structure]:
-    return {
-        key: Structure(
-            name=row["name"],
-            group=Group(row["group"]),
-            paired=row.get("paired", False),
-            components=row.get("components", 1) or None,
-            parts_warn_only=row.get("worst") == "warning",
-            contains=frozenset(row.get("contains", ())),
-            level=row.get("level"),
-        )
-        for key, row in _data()["structures"].items()
-    }
+    if name not in _names():
+        raise ConfigurationError(f"no structure is called {name!r}")
+    return _structure(*_names()[name])
 
 
 @cache
 def equivalent_types() -> dict[str, tuple[str, str]]:
     """Type key -> (type key, modifier key to add if there is none) of the identity that it stands for."""
-    return {row["type"]: (row["becomes"], row["modifier"]) for row in _data()["equivalent"]}
+    return {row["type"]: (row["becomes"], row.get("modifier", "")) for row in load("codes")["equivalent"]}
 
 
 @cache
 def equivalent_categories() -> dict[str, str]:
     """Category key -> the key that current DICOM uses for it."""
-    return {row["category"]: row["becomes"] for row in _data()["category_equivalent"]}
+    return {row["category"]: row["becomes"] for row in load("codes")["category_equivalent"]}
+
+
+def _identity(codes: CodedStructure) -> tuple[str, str, str, Side | None]:
+    """(type, modifier but for the side, region, side) after the table of equivalent codes."""
+    type_key, modifier, region, region_modifier = codes.key.split("|")
+    type_key, added = equivalent_types().get(type_key, (type_key, ""))
+    modifier = modifier or added
+    side = _SIDE_OF_KEY.get(modifier) or _SIDE_OF_KEY.get(region_modifier)
+    return type_key, "" if modifier in _SIDE_OF_KEY else modifier, region, side
+
+
+def structure_of(codes: CodedStructure) -> Structure | None:
+    """The structure with exactly these codes (after the table of equivalent ones); None if it is not in the table."""
+    type_key, modifier, region, side = _identity(codes)
+    at = _by_codes().get((type_key, modifier, region))
+    if at is None or _key(rows()[at], "region") != region or _key(rows()[at], "modifier") != modifier:
+        return None
+    known = _structure(at, side if "sides" in rows()[at] else None)
+    return known if side is None or known.side is side else None
 
 
 def knowledge(codes: CodedStructure) -> Structure:
-    """What is known about a structure; the defaults (one component, unknown group) if it is not in the table."""
-    type_key = codes.type.key if codes.type else ""
-    type_key = equivalent_types().get(type_key, (type_key, ""))[0]
-    found = _structures().get(type_key)
-    if found is not None:
-        return found
+    """What is known about a structure, by its type if not all its codes are in the table; the defaults if it is not."""
+    type_key, modifier, region, side = _identity(codes)
+    if type_key:
+        for key in ((type_key, modifier, region), (type_key, "", region), (type_key, modifier, ""), (type_key, "", "")):
+            at = _by_codes().get(key)
+            if at is not None:
+                return _structure(at, side if "sides" in rows()[at] else None)
     altered = codes.category is not None and codes.category.value == MORPHOLOGICALLY_ALTERED
     return Structure(components=None if altered else 1)
 
@@ -111,14 +209,4 @@ def may_overlap(one: CodedStructure, other: CodedStructure) -> bool:
 
 def tolerance_mm(codes: CodedStructure, scheme: str) -> float:
     """Surface Dice tolerance in mm of a structure in a scheme; raises `ConfigurationError` for an unknown scheme."""
-    schemes = _data()["tolerance_mm"]
-    if scheme not in schemes:
-        raise ConfigurationError(f"unknown tolerance scheme {scheme!r}; there are {', '.join(sorted(schemes))}")
-    table = schemes[scheme]
-    return float(table.get(codes.type.key if codes.type else "", table["default"]))
-
-
-def rib_asymmetry(level: int) -> float | None:
-    """Published mean of |left - right| / (left + right) of a rib's volume; None for another number than 1 to 12."""
-    value = _data()["rib_asymmetry"].get(str(level))
-    return None if value is None else float(value)
+    return references.tolerance(knowledge(codes), scheme).mm

@@ -1,0 +1,88 @@
+"""Label maps of models and datasets (``label_maps/*.toml``): label number or name -> structure of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from segqa_dicom.anatomy.data import load
+from segqa_dicom.anatomy.structure import Structure
+from segqa_dicom.anatomy.table import structure_named
+from segqa_dicom.errors import ConfigurationError
+
+_FILES = (
+    "totalsegmentator", "totalsegmentator_tasks", "moose", "cads", "auto3dseg_multitalent", "vista3d", "datasets",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One label: its number (None if the source has names only), its name there, the canonical name in the table."""
+
+    number: int | None
+    name: str
+    canonical: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabelMap:
+    """The labels of a model or a dataset, in the order of its source.
+
+    mark : "from memory" if nobody has checked it against the model or dataset itself, else ""
+    note : what to know about it
+    """
+
+    name: str
+    title: str
+    source: str
+    mark: str
+    note: str
+    labels: tuple[Label, ...]
+
+    def names(self) -> dict[int, str]:
+        """Label number -> canonical name; empty for a map without numbers."""
+        return {one.number: one.canonical for one in self.labels if one.number is not None}
+
+    def structure(self, label: int | str) -> Structure:
+        """The structure of a label, by its number or its name in the model; `ConfigurationError` if there is none."""
+        for one in self.labels:
+            if label in (one.number, one.name):
+                return structure_named(one.canonical)
+        raise ConfigurationError(f"label map {self.name!r} has no label {label!r}")
+
+
+@cache
+def _maps() -> Mapping[str, tuple[str, dict[str, Any]]]:
+    """Name of a map -> source of its file, and what stands there."""
+    found: dict[str, tuple[str, dict[str, Any]]] = {}
+    for file in _FILES:
+        data = load(f"label_maps/{file}")
+        found |= {name: (data.get("source", ""), table) for name, table in data.items() if isinstance(table, dict)}
+    return found
+
+
+def label_map_names() -> tuple[str, ...]:
+    """All label maps: ``total``, ``total_v1``, ``moose_ribs``, ``cads_551``, ``vista3d``, ``btcv`` and so on."""
+    return tuple(_maps())
+
+
+@cache
+def label_map(name: str) -> LabelMap:
+    """The label map with a name of `label_map_names`; raises `ConfigurationError` if there is none."""
+    if name not in _maps():
+        raise ConfigurationError(f"unknown label map {name!r}; there are {', '.join(sorted(_maps()))}")
+    source, table = _maps()[name]
+    labels = [Label(None, one, one) for one in table.get("names", ())]
+    for number, entry in table.get("labels", {}).items():
+        own, canonical = (entry, entry) if isinstance(entry, str) else entry
+        labels.append(Label(int(number), own, canonical))
+    return LabelMap(
+        name=name,
+        title=table["title"],
+        source=table.get("source", source),
+        mark=table.get("mark", ""),
+        note=table.get("note", ""),
+        labels=tuple(labels),
+    )
