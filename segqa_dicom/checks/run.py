@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from segqa_dicom.checks import codes, dicom, field_of_view, models, sides, topology
+from segqa_dicom.checks import codes, dicom, field_of_view, models, ribs, sides, spine, topology
 from segqa_dicom.checks.finding import SEVERITY_ORDER, Check, Finding
 from segqa_dicom.checks.registry import Result, Rule, Scope, all_rules
 from segqa_dicom.checks.ruleset import RuleSet
 from segqa_dicom.checks.subject import MeasuredCase, MeasuredSegment, MeasuredSegmentation
 
-RULE_MODULES = (field_of_view, topology, sides, models, dicom, codes)
+RULE_MODULES = (field_of_view, topology, sides, spine, ribs, models, dicom, codes)
 """Importing these fills the registry."""
 
 

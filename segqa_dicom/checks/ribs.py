@@ -1,0 +1,323 @@
+"""R: the ribs as two chains of levels.
+
+A numbering of one side that is shifted against the other side or against the spine is a matter of X4, which says so
+once; the rules here keep silent about its consequences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from segqa_dicom.checks.chains import (
+    OTHER_SIDE,
+    RIB_TO_SPINE,
+    RIBS,
+    Chain,
+    complete,
+    extent_z_mm,
+    heads,
+    is_complete,
+    level_name,
+    members,
+    mirrored,
+    side_offset,
+    span,
+)
+from segqa_dicom.checks.finding import Severity
+from segqa_dicom.checks.registry import Result, Scope, SeriesResults, failed, noted, rule, warned
+from segqa_dicom.checks.ruleset import Limits
+from segqa_dicom.checks.subject import MeasuredSegment, MeasuredSegmentation
+from segqa_dicom.measures.results import Box
+
+_FLOATING = 12
+"""The rib that may be missing on one side, and the number of pairs that is usual."""
+
+
+# ------------------------------------------------------------------------------------------------- R1
+
+
+@rule(
+    "R1",
+    "Pairs of ribs, and how many",
+    scope=Scope.SEGMENTATION,
+    severity=Severity.WARNING,
+    source="TotalSegmentator issue 309: shifted labels, patients with 11 pairs",
+    gate="ribs that are complete and whose counterpart would be in the image; both sides numbered alike (X4)",
+)
+def pairs(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
+    """Every rib has a counterpart; there are 12 pairs, 11 or 13 as a variant. One finding for all of a segmentation."""
+    if not all(members(context, chain) for chain in RIBS) or side_offset(context, Chain.LEFT_RIBS):
+        return
+    alone = {chain: _without_counterpart(context, chain) for chain in RIBS}
+    skipped = _skipped_on_both_sides(context)
+    usual = [(chain, level) for chain in RIBS for level in alone[chain] if level < _FLOATING]
+    floating = [(chain, level) for chain in RIBS for level in alone[chain] if level >= _FLOATING]
+    what = [f"only among the {chain}: {span(chain, alone[chain])}" for chain in RIBS if alone[chain]]
+    if skipped:
+        what.append(f"on neither side: {span(Chain.LEFT_RIBS, skipped)}")
+    if usual or skipped:
+        yield _unpaired(context, warned, "; ".join(what), usual or [(Chain.LEFT_RIBS, skipped[0] - 1)])
+    elif floating:
+        yield _unpaired(context, noted, f"{'; '.join(what)} (a small last rib may be missing on one side)", floating)
+    yield from _number_of_pairs(context, limits)
+
+
+def _without_counterpart(context: MeasuredSegmentation, chain: Chain) -> list[int]:
+    other = members(context, OTHER_SIDE[chain])
+    return [
+        level
+        for level, part in complete(members(context, chain)).items()
+        if level not in other and _counterpart_is_in_view(part, context)
+    ]
+
+
+def _counterpart_is_in_view(part: MeasuredSegment, context: MeasuredSegmentation) -> bool:
+    """Whether the mirror image of a rib lies in the image."""
+    box, geometry = part.measures.shape.bounding_box, part.ct.geometry
+    if box is None:
+        return False
+    ends = (box.start, tuple(stop - 1 for stop in box.stop))
+    for corner in ((a, b, c) for a in range(2) for b in range(2) for c in range(2)):
+        index = [float(ends[end][axis]) for axis, end in enumerate(corner)]
+        image = mirrored(context, np.array(geometry.point_at(*index)))
+        if image is None:
+            return False
+        at = geometry.nearest_slice((float(image[0]), float(image[1]), float(image[2])))
+        row, column = geometry.in_slice(at, (float(image[0]), float(image[1]), float(image[2])))
+        if not (0 <= row < geometry.shape[1] and 0 <= column < geometry.shape[2]):
+            return False
+    return True
+
+
+def _skipped_on_both_sides(context: MeasuredSegmentation) -> list[int]:
+    """Levels between the first and the last one that neither side has."""
+    levels = set(members(context, RIBS[0])) | set(members(context, RIBS[1]))
+    return [level for level in range(min(levels), max(levels)) if level not in levels]
+
+
+def _unpaired(
+    context: MeasuredSegmentation,
+    complain: Callable[..., Result],
+    message: str,
+    which: Sequence[tuple[Chain, int]],
+) -> Result:
+    found = [members(context, chain)[level] for chain, level in which if level in members(context, chain)]
+    return complain(
+        f"ribs without a counterpart or skipped: {message}",
+        value=float(len(which)),
+        limit=0.0,
+        location_mm=found[0].anchor_mm if found else None,
+        segments=tuple(part.index for part in found),
+    )
+
+
+def _number_of_pairs(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
+    """How many pairs there are, if the image goes on above the first and below the last one."""
+    found = {**members(context, RIBS[0]), **members(context, RIBS[1])}
+    number = max(found)
+    if number == _FLOATING or min(found) != 1 or not is_complete(found[1]) or not is_complete(found[number]):
+        return
+    lowest = float(found[number].ct.geometry.slice_origins_mm[:, 2].min())
+    if extent_z_mm(found[number])[0] - lowest < limits["min_room_mm"]:
+        return
+    variant = number in (_FLOATING - 1, _FLOATING + 1)
+    message = f"{number} pairs of ribs" + ("; a known variant, or a wrong number" if variant else "")
+    complain = noted if variant else warned
+    part = found[number]
+    yield complain(
+        message, value=float(number), limit=float(_FLOATING), location_mm=part.anchor_mm, segments=(part.index,)
+    )
+
+
+# ------------------------------------------------------------------------------------------------- R2
+
+
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    """A component of a rib, as voxel indices (slice, row, column)."""
+
+    part: MeasuredSegment
+    level: int
+    points: NDArray[np.float64]
+
+
+@rule(
+    "R2",
+    "Piece of the neighbouring rib",
+    scope=Scope.SEGMENTATION,
+    severity=Severity.ERROR,
+    source="In Search of Truth (segmentation-comparison): ribs that continue as their neighbour",
+    gate="ribs in several pieces that the image does not cut off",
+)
+def neighbour_piece(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
+    """A piece of a rib that goes on as the next rib: it touches that one and lies apart from its own."""
+    found = [(chain, piece, level) for chain in RIBS for piece, level in _foreign_pieces(context, chain, limits)]
+    if found:
+        what = ", ".join(
+            f"{piece.part.label} holds {_share(piece):.0%} that continues rib {level_name(chain, level)}"
+            for chain, piece, level in found
+        )
+        first = found[0][1]
+        k, i, j = (float(value) for value in first.points[len(first.points) // 2])
+        yield failed(
+            f"pieces of ribs belong to their neighbour: {what}",
+            value=float(len(found)),
+            limit=0.0,
+            location_mm=first.part.ct.geometry.point_at(k, i, j),
+            segments=tuple(dict.fromkeys(piece.part.index for _, piece, _ in found)),
+        )
+
+
+def _share(piece: _Piece) -> float:
+    return len(piece.points) / piece.part.measures.shape.voxel_count
+
+
+def _foreign_pieces(context: MeasuredSegmentation, chain: Chain, limits: Limits) -> Iterator[tuple[_Piece, int]]:
+    """(piece, level of the rib that it continues)."""
+    there = members(context, chain)
+    for level, part in complete(there).items():
+        pieces = _large_pieces(context, level, part, limits)
+        for at, piece in enumerate(pieces):
+            own = np.concatenate([other.points for other in pieces if other is not piece])
+            neighbours = [other for other in (level - 1, level + 1) if other in there]
+            near = [other for other in neighbours if _touches(context, piece, there[other], limits)]
+            if near and _distance_mm(part, piece.points, own) >= limits["min_distance_mm"] and at > 0:
+                yield piece, near[0]
+
+
+def _large_pieces(context: MeasuredSegmentation, level: int, part: MeasuredSegment, limits: Limits) -> list[_Piece]:
+    """Components that are more than islands, largest first; none if there is only one."""
+    counts = part.measures.shape.components.voxel_counts
+    wanted = counts >= max(limits["min_share"] * counts.sum(), limits["min_volume_ml"] / _voxel_ml(part))
+    if wanted.sum() < 2:
+        return []
+    labels, boxes = part.measures.shape.components, part.measures.shape.components.boxes
+    return [
+        _Piece(part, level, _component(context, part, labels.seeds[number], boxes[number]))
+        for number in np.flatnonzero(wanted)
+    ]
+
+
+def _voxel_ml(part: MeasuredSegment) -> float:
+    return part.ct.geometry.voxel_volume_ml
+
+
+def _component(
+    context: MeasuredSegmentation, part: MeasuredSegment, seed: NDArray[np.int32], box: NDArray[np.int32]
+) -> NDArray[np.float64]:
+    """Indices of the voxels of the component that holds `seed`."""
+    place = Box(*((int(a), int(b), int(c)) for a, b, c in (box[:3], box[3:])))
+    mask = context.segmentation.layers[part.segment.layer][place.slices] == part.index + 1
+    labels, _ = ndimage.label(mask, np.ones((3, 3, 3), bool))
+    k, i, j = seed - box[:3]
+    points: NDArray[np.float64] = (np.argwhere(labels == labels[k, i, j]) + box[:3]).astype(np.float64)
+    return points
+
+
+def _touches(context: MeasuredSegmentation, piece: _Piece, other: MeasuredSegment, limits: Limits) -> bool:
+    """Whether a piece comes within `max_gap_voxels` of another segment."""
+    reach = int(limits["max_gap_voxels"])
+    shape = np.array(other.ct.geometry.shape)
+    start = np.maximum(piece.points.min(axis=0).astype(int) - reach, 0)
+    stop = np.minimum(piece.points.max(axis=0).astype(int) + reach + 1, shape)
+    crop = context.segmentation.layers[other.segment.layer][
+        tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+    ]
+    near = np.argwhere(crop == other.index + 1) + start
+    if len(near) == 0:
+        return False
+    nearest, _ = cKDTree(piece.points).query(near, distance_upper_bound=reach + 0.5, p=np.inf)
+    return bool(np.isfinite(nearest).any())
+
+
+def _distance_mm(part: MeasuredSegment, one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Smallest distance between two sets of voxels."""
+    spacing = np.array(part.ct.geometry.spacing_mm)
+    nearest, _ = cKDTree(other * spacing).query(one * spacing)
+    return float(nearest.min())
+
+
+# ------------------------------------------------------------------------------------------------- R3, R4
+
+
+@rule(
+    "R3",
+    "Gap between rib and vertebra",
+    scope=Scope.SEGMENTATION,
+    severity=Severity.WARNING,
+    source="TotalSegmentator issue 29: the training data leave a gap; CADS looks within 10 voxels of the spine",
+    gate="ribs whose head is in the image; most ribs of the segmentation have no gap; both sides numbered alike (X4)",
+)
+def head_gap(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
+    """Ribs that begin too far from their vertebra, where the others of the same result do not."""
+    if any(side_offset(context, chain) for chain in RIBS):
+        return
+    spine = complete(members(context, Chain.SPINE))
+    gaps: dict[tuple[Chain, int], float] = {}
+    for chain in RIBS:
+        for level, head in heads(context, chain).items():
+            vertebra = spine.get(level + RIB_TO_SPINE)
+            if vertebra is not None:
+                gaps[chain, level] = _gap_mm(context, vertebra, np.array(head))
+    wide = {which: gap for which, gap in gaps.items() if gap > limits["max_gap_mm"]}
+    if not wide or len(gaps) < limits["min_heads"] or len(wide) > limits["max_share"] * len(gaps):
+        return
+    parts = [members(context, chain)[level] for chain, level in wide]
+    what = ", ".join(f"{part.label} {gap:.0f} mm" for part, gap in zip(parts, wide.values(), strict=True))
+    yield warned(
+        f"ribs begin far from their vertebra: {what}",
+        value=max(wide.values()),
+        limit=limits["max_gap_mm"],
+        location_mm=heads(context, next(iter(wide))[0])[next(iter(wide))[1]],
+        segments=tuple(part.index for part in parts),
+    )
+
+
+def _gap_mm(context: MeasuredSegmentation, vertebra: MeasuredSegment, head: NDArray[np.float64]) -> float:
+    """Distance from the head of a rib to the nearest voxel of a vertebra; every second voxel is enough."""
+    box = vertebra.measures.shape.bounding_box
+    assert box is not None  # noqa: S101 - members have voxels
+    step = np.maximum(np.rint(2.0 / np.array(vertebra.ct.geometry.spacing_mm)).astype(int), 1)
+    place = tuple(slice(a, b, int(s)) for a, b, s in zip(box.start, box.stop, step, strict=True))
+    crop = context.segmentation.layers[vertebra.segment.layer][place]
+    indices = np.argwhere(crop == vertebra.index + 1) * step + np.array(box.start)
+    points = vertebra.ct.geometry.to_world(indices.astype(np.float64))
+    return float(np.linalg.norm(points - head, axis=1).min()) if len(points) else 0.0
+
+
+@rule(
+    "R4",
+    "Order of the ribs",
+    scope=Scope.SEGMENTATION,
+    severity=Severity.ERROR,
+    source="anatomy",
+    gate="ribs whose heads are in the image",
+)
+def order(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
+    """The head of each rib lies above that of the next one: one finding per side."""
+    for chain in RIBS:
+        found = heads(context, chain)
+        wrong = [
+            (upper, lower)
+            for upper, lower in pairwise(found)
+            if found[lower][2] - found[upper][2] > limits["min_step_mm"]
+            # Where a rib was segmented from further outside on only, its end lies lower than its head would.
+            and abs(found[lower][0] - found[upper][0]) <= limits["max_sideways_mm"]
+        ]
+        if wrong:
+            what = ", ".join(f"{upper} lies below {lower}" for upper, lower in wrong)
+            levels = dict.fromkeys(level for pair in wrong for level in pair)
+            yield failed(
+                f"{chain} out of order at the spine: {what}",
+                value=float(len(wrong)),
+                limit=0.0,
+                location_mm=found[wrong[0][0]],
+                segments=tuple(members(context, chain)[level].index for level in levels),
+            )

@@ -1,0 +1,436 @@
+"""S: the spine as a chain of levels.
+
+Where vertebrae lie is taken along the spine and not along z: it may be bent. All rules look at complete vertebrae only;
+of what the image cuts off, neither volume nor centroid mean anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segqa_dicom.anatomy import Group
+from segqa_dicom.checks.chains import (
+    L1,
+    L5,
+    T1,
+    T12,
+    Chain,
+    centre,
+    complete,
+    component_centre,
+    level_name,
+    members,
+    span,
+)
+from segqa_dicom.checks.finding import Severity
+from segqa_dicom.checks.numbering import lies_on, sacrum
+from segqa_dicom.checks.registry import Result, Scope, SeriesResults, failed, noted, rule, warned
+from segqa_dicom.checks.ruleset import Limits
+from segqa_dicom.checks.subject import MeasuredSegment, MeasuredSegmentation
+
+Point = NDArray[np.float64]
+
+
+def _name(level: int) -> str:
+    return level_name(Chain.SPINE, level)
+
+
+def _names(levels: Sequence[int]) -> str:
+    return ", ".join(_name(level) for level in levels)
+
+
+def _centres(context: MeasuredSegmentation) -> dict[int, Point]:
+    """Level -> centre of each complete vertebra, in ascending order of levels."""
+    return {level: centre(part) for level, part in complete(members(context, Chain.SPINE)).items()}
+
+
+# ------------------------------------------------------------------------------------------------- S1
+
+
+@rule(
+    "S1",
+    "Order along the spine",
+    scope=Scope.SEGMENTATION,
+    severity=Severity.ERROR,
+    source="anatomy; TotalSegmentator issue 291 (neighbours exchanged or mixed)",
+    gate="at least 3 complete vertebrae",
+)
+def order(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
+    """Going along the spine from one vertebra to the nearest next one, the levels must ascend."""
+    centres = _centres(context)
+    if len(centres) < 3:
+        return
+    path = _path(centres)
+    if _ascending(path) < _ascending(path[::-1]):
+        path = path[::-1]
+    found = members(context, Chain.SPINE)
+    if _is_upside_down(path, centres):
+        yield failed(
+            f"the vertebrae are numbered from the feet to the head: {_name(path[0])} is the lowest of {span_of(path)}",
+            location_mm=found[path[0]].anchor_mm,
+            segments=tuple(found[level].index for level in path),
+        )
+        return
+    wrong = _out_of_order(path, centres, limits["min_step_mm"])
+    if wrong:
+        shown = path[max(min(map(path.index, wrong)) - 1, 0) : max(map(path.index, wrong)) + 2]
+        yield failed(
+            f"{_names(wrong)} out of order: from the head down the spine there are {_names(shown)}",
+            value=float(len(wrong)),
+            limit=0.0,
+            location_mm=found[wrong[0]].anchor_mm,
+            segments=tuple(found[level].index for level in wrong),
+        )
+
+
+def span_of(levels: Sequence[int]) -> str:
+    """``T8-T12``."""
+    return span(Chain.SPINE, levels)
+
+
+def _path(centres: Mapping[int, Point]) -> list[int]:
+    """Levels in the order in which their centres lie along the spine, from its upper end.
+
+    From one of the two centres that are furthest apart always to the nearest one that is left: neighbours are nearer
+    than anything else however the spine is bent.
+    """
+    levels = list(centres)
+    points = np.array([centres[level] for level in levels])
+    distances = np.linalg.norm(points[:, None] - points[None], axis=2)
+    ends = np.unravel_index(int(distances.argmax()), distances.shape)
+    at = int(max(ends, key=lambda end: points[end, 2]))
+    path, left = [at], set(range(len(levels))) - {at}
+    while left:
+        at = min(left, key=lambda other: distances[path[-1], other])
+        path.append(at)
+        left.remove(at)
+    return [levels[at] for at in path]
+
+
+def _longest_ascent(path: Sequence[int]) -> list[int]:
+    """The longest subsequence of ascending levels: what is not in it is out of place."""
+    best: list[list[int]] = []
+    for level in path:
+        before = max((run for run in best if run[-1] < level), key=len, default=[])
+        best.append([*before, level])
+    return max(best, key=len, default=[])
+
+
+def _ascending(path: Sequence[int]) -> int:
+    return len(_longest_ascent(path))
+
+
+def _is_upside_down(path: Sequence[int], centres: Mapping[int, Point]) -> bool:
+    """Whether the levels go up the body and not down; a spine that lies level does not tell."""
+    way = centres[path[-1]] - centres[path[0]]
+    return bool(way[2] > 0.5 * np.linalg.norm(way))
+
+
+def _out_of_order(path: Sequence[int], centres: Mapping[int, Point], min_step_mm: float) -> list[int]:
+    """Levels that are out of place; of two that are exchanged both. Steps that are too small do not count."""
+    clear: set[int] = set()
+    for at, (upper, lower) in enumerate(pairwise(path)):
+        if upper > lower:
+            ends = centres[path[max(at - 1, 0)]], centres[path[min(at + 2, len(path) - 1)]]
+            way = ends[1] - ends[0]
+            step = float((centres[lower] - centres[upper]) @ way / max(float(np.linalg.norm(way)), 1e-6))
+            if abs(step) >= min_step_mm:
+                clear |= {upper, lower}
+    kept = set(_longest_ascent(path))
+    wrong = [level for level in path if level not in kept]
+    # Of two that are exchanged either could be kept.
+    exchanged = [level for level in clear if any(abs(level - other) == 1 for other in wrong)]
+    return sorted({*(level for level in wrong if clear), *exchanged}) if clear else []
+
+
+# ------------------------------------------------------------------------------------------------- S2
+
+
+@rule(
+    "S2",
+    "Skipped level",
+    scope=Scope.SEGMENTATION,
+    severity=Severity.WARNING,
+    source="VerSe numbering of levels; 11 or 13 thoracic and 4 or 6 lumbar vertebrae are variants (S6)",
+    gate="between complete vertebrae, or the lowest one and the sacrum",
+)
+def skipped(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
+    """A level without a segment between two that have one."""
+    centres = _centres(context)
+    there = members(context, Chain.SPINE)
+    step = _step_mm(centres)
+    for upper, lower in pairwise(centres):
+        missing = [level for level in range(upper + 1, lower) if level not in there]
+        if len(missing) != lower - upper - 1 or not missing:
+            continue
+        room = float(np.linalg.norm(centres[lower] - centres[upper])) / (step or np.inf)
+        if missing == [T12] and room < limits["neighbours_within"]:
+            continue
+        yield _skipped(context, upper, lower, missing, None if step is None else room, limits)
+    yield from _above_sacrum(context, step, limits)
+
+
+def _step_mm(centres: Mapping[int, Point]) -> float | None:
+    """Usual distance from one vertebra to the next; None if no two neighbours are there."""
+    found = [
+        float(np.linalg.norm(centres[lower] - centres[upper]))
+        for upper, lower in pairwise(centres)
+        if lower == upper + 1
+    ]
+    return median(found) if found else None
+
+
+def _skipped(
+    context: MeasuredSegmentation, upper: int, lower: int, missing: list[int], room: float | None, limits: Limits
+) -> Result:
+    there = members(context, Chain.SPINE)
+    message = f"no {_names(missing)} between {_name(upper)} and {_name(lower)}"
+    if room is not None and room < limits["neighbours_within"]:
+        message += ", which are neighbours: the numbering jumps"
+    else:
+        larger = max((there[upper], there[lower]), key=lambda part: part.measures.shape.volume_ml)
+        others = [part.measures.shape.volume_ml for part in complete(there).values() if part is not larger]
+        if others and larger.measures.shape.volume_ml > limits["merged_ratio"] * median(others):
+            message += f"; {larger.label} has {larger.measures.shape.volume_ml:.0f} mL and may hold two"
+    return warned(
+        message,
+        value=float(len(missing)),
+        limit=0.0,
+        location_mm=there[upper].anchor_mm,
+        segments=(there[upper].index, there[lower].index),
+    )
+
+
+def _above_sacrum(context: MeasuredSegmentation, step: float | None, limits: Limits) -> SeriesResults:
+    """L5 (or L4, a variant) lies on the sacrum; what is numbered higher skips levels."""
+    there, bone = members(context, Chain.SPINE), sacrum(context)
+    if not there or bone is None or max(there) >= L5 or max(there) not in complete(there):
+        return
+    last = max(there)
+    missing = list(range(last + 1, L5 + 1))
+    # The fifth lumbar vertebra may be missing (S6) if the fourth one lies on the sacrum.
+    if last == L5 - 1 and lies_on(there[last], bone):
+        return
+    if lies_on(there[last], bone):
+        message = f"{_name(last)} lies on the sacrum: no {_names(missing)}, the numbering jumps"
+    elif _is_near(there[last], bone, step, limits):
+        message = f"no {_names(missing)} between {_name(last)} and the sacrum"
+    else:
+        return
+    indices = (there[last].index, bone.index)
+    yield warned(message, value=float(len(missing)), limit=0.0, location_mm=there[last].anchor_mm, segments=indices)
+
+
+def _is_near(vertebra: MeasuredSegment, bone: MeasuredSegment, step: float | None, limits: Limits) -> bool:
+    """Whether there is not more room than for the levels that may be missing: else something else is wrong."""
+    if step is None:
+        return False
+    distance = float(np.linalg.norm(centre(vertebra) - centre(bone)))
+    return distance < limits["near_sacrum"] * step
+
+
+# ------------------------------------------------------------------------------------------------- S3, S4
+
+
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    """A component of a vertebra that is not its largest one."""
+
+    part: MeasuredSegment
+    level: int
+    number: int
+    centre: Point
+    share: float
+
+
+def _pieces(context: MeasuredSegmentation, min_ml: float, min_share: float) -> Iterator[_Piece]:
+    for level, part in complete(members(context, Chain.SPINE)).items():
+        counts = part.measures.shape.components.voxel_counts
+        for number in range(1, len(counts)):
+            share = float(counts[number] / counts.sum())
+            if part.component_ml(number) >= min_ml and share >= min_share:
+                yield _Piece(part, level, number, component_centre(part, number), share)
+
+
+def _is_mixed(piece: _Piece, centres: Mapping[int, Point], limits: Limits) -> int | None:
+    """The level at which a piece really lies, if that is the neighbour's and not its own."""
+    own = component_centre(piece.part, 0)
+    away = float(np.linalg.norm(piece.centre - own))
+    for level in (piece.level - 1, piece.level + 1):
+        other = centres.get(level)
+        if other is not None and np.linalg.norm(piece.centre - other) < limits["nearer_than"] * away:
+            return level
+    step = _step_mm(centres)
+    if piece.share < limits["min_share_alone"] or step is None or away < limits["min_distance"] * step:
+        return None
+    return _at_missing_level(piece, own, centres)
+
+
+def _at_missing_level(piece: _Piece, own: Point, centres: Mapping[int, Point]) -> int | None:
+    """The neighbouring level that has no vertebra, if a large piece lies in its direction."""
+    for level, beyond in ((piece.level - 1, piece.level - 2), (piece.level + 1, piece.level + 2)):
+        if level not in centres and beyond in centres and (piece.centre - own) @ (centres[beyond] - own) > 0:
+            return level
+    return None
+
+
+@rule(
+    "S3",
+    "Interleaved vertebrae",
+    scope=Scope.SEGMENTATION,
+    severity=Severity.ERROR,
+    source="TotalSegmentator vertebrae_pp; contact alone is normal at the facet joints",
+    gate="complete vertebrae; pieces that S4 does not name",
+)
+def interleaved(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
+    """A piece of one vertebra that lies beyond its neighbour, seen along the row of vertebral bodies."""
+    centres = _centres(context)
+    found = [
+        (piece, beyond)
+        for piece in _pieces(context, limits["min_volume_ml"], limits["min_share"])
+        if _is_mixed(piece, centres, limits) is None and (beyond := _beyond(piece, centres, limits)) is not None
+    ]
+    if found:
+        piece, _ = found[0]
+        what = ", ".join(f"{_name(one.level)} beyond {_name(beyond)}" for one, beyond in found)
+        yield failed(
+            f"pieces of vertebrae lie on the other side of their neighbour: {what}",
+            value=float(len(found)),
+            limit=0.0,
+            location_mm=piece.part.component_mm(piece.number),
+            segments=tuple(dict.fromkeys(one.part.index for one, _ in found)),
+        )
+
+
+def _beyond(piece: _Piece, centres: Mapping[int, Point], limits: Limits) -> int | None:
+    """The neighbour beyond whose centre a piece lies, near the line through both centres: processes lie off it."""
+    own = component_centre(piece.part, 0)
+    for level in (piece.level - 1, piece.level + 1):
+        if level not in centres:
+            continue
+        way = centres[level] - own
+        length = float(np.linalg.norm(way))
+        along = float((piece.centre - own) @ way) / max(length, 1e-6)
+        off = float(np.linalg.norm(piece.centre - own - along * way / max(length, 1e-6)))
+        if along > length and off <= limits["max_off_line_mm"]:
+            return level
+    return None
+
+
+@rule(
+    "S4",
+    "Mixed vertebra",
+    scope=Scope.SEGMENTATION,
+    severity=Severity.ERROR,
+    source="TotalSegmentator issues 291 and 394: a radiologist found mixed vertebrae in 10-15 % of the training cases",
+    gate="complete vertebrae",
+)
+def mixed(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
+    """A large piece of one label that lies at the level of a neighbour.
+
+    A spinous process alone may be nearer to the centre of the next vertebra: the piece must be much nearer, and large.
+    """
+    centres = _centres(context)
+    found = [
+        (piece, level)
+        for piece in _pieces(context, limits["min_volume_ml"], limits["min_share"])
+        if (level := _is_mixed(piece, centres, limits)) is not None
+    ]
+    if found:
+        piece, _ = found[0]
+        what = ", ".join(f"{one.share:.0%} of {_name(one.level)} at {_name(level)}" for one, level in found)
+        yield failed(
+            f"pieces of vertebrae lie at another level: {what}",
+            value=max(one.share for one, _ in found),
+            limit=limits["min_share"],
+            location_mm=piece.part.component_mm(piece.number),
+            segments=tuple(dict.fromkeys(one.part.index for one, _ in found)),
+        )
+
+
+# ------------------------------------------------------------------------------------------------- S5, S6
+
+
+@rule(
+    "S5",
+    "Volume step along the spine",
+    scope=Scope.SEGMENTATION,
+    severity=Severity.WARNING,
+    source="mean ratios of neighbours 0.97-1.12 (whole vertebrae, NLST) and 0.93-1.40 (bodies, Limthongkul 2010)",
+    gate="complete neighbours from T1 to L5 beside no gap in the numbering (S2)",
+)
+def volume_step(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
+    """Neighbours differ little in volume: one finding for all that do not fit to the next."""
+    there = members(context, Chain.SPINE)
+    volumes = {
+        level: part.measures.shape.volume_ml
+        for level, part in complete(there).items()
+        if T1 <= level <= L5 and not _beside_gap(level, there)
+    }
+    steps = [
+        (upper, lower, volumes[lower] / volumes[upper])
+        for upper, lower in pairwise(volumes)
+        if lower == upper + 1 and not limits["min_ratio"] <= volumes[lower] / volumes[upper] <= limits["max_ratio"]
+    ]
+    if steps:
+        worst = max(steps, key=lambda step: abs(np.log(step[2])))
+        what = ", ".join(f"{_name(lower)} has {ratio:.2f} of {_name(upper)}" for upper, lower, ratio in steps)
+        levels = [worst[1], worst[0], *(level for upper, lower, _ in steps for level in (upper, lower))]
+        yield warned(
+            f"volumes of neighbours do not fit: {what}",
+            value=worst[2],
+            limit=limits["min_ratio"] if worst[2] < 1 else limits["max_ratio"],
+            location_mm=there[worst[1]].anchor_mm,
+            segments=tuple(there[level].index for level in dict.fromkeys(levels)),
+        )
+
+
+def _beside_gap(level: int, there: Mapping[int, MeasuredSegment]) -> bool:
+    """Whether a level next to it is missing although the chain goes on."""
+    return any(min(there) < other < max(there) and other not in there for other in (level - 1, level + 1))
+
+
+_ADDITIONAL = re.compile(r"\b(T13|L6)\b")
+
+
+@rule(
+    "S6",
+    "Number of vertebrae",
+    scope=Scope.SEGMENTATION,
+    severity=Severity.INFO,
+    source="VerSe 2020: 77 of 300 people have a variant of the numbering",
+    gate="the whole thoracic or lumbar spine in the image",
+)
+def count(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
+    """11 or 13 thoracic and 4 or 6 lumbar vertebrae are variants; they are worth knowing, for ribs and levels."""
+    there = members(context, Chain.SPINE)
+    additional = [
+        part
+        for part in context.segments
+        if part.known.group is Group.VERTEBRA and not part.is_empty and _ADDITIONAL.search(part.known.name)
+    ]
+    for part in additional:
+        yield noted(
+            f"{part.label}: an additional vertebra is a known variant, or a wrong number",
+            location_mm=part.anchor_mm,
+            segments=(part.index,),
+        )
+    step = _step_mm(_centres(context))
+    if T12 not in there and {T12 - 1, L1} <= complete(there).keys() and step is not None:
+        room = float(np.linalg.norm(centre(there[L1]) - centre(there[T12 - 1]))) / step
+        if room < limits["neighbours_within"]:
+            yield _fewer(there[T12 - 1], "11 thoracic vertebrae: L1 follows T11")
+    bone = sacrum(context)
+    if bone is not None and there and max(there) == L5 - 1 and lies_on(there[L5 - 1], bone):
+        yield _fewer(there[L5 - 1], "4 lumbar vertebrae: L4 lies on the sacrum")
+
+
+def _fewer(part: MeasuredSegment, message: str) -> Result:
+    return noted(f"{message}; a known variant, or a wrong number", location_mm=part.anchor_mm, segments=(part.index,))
