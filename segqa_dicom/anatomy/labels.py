@@ -19,11 +19,17 @@ _FILES = (
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One label: its number (None if the source has names only), its name there, the canonical name in the table."""
+    """One label.
+
+    number : None if the source has names only
+    name, also : its name there, and others that are in use
+    canonical : its name in the table of structures
+    """
 
     number: int | None
     name: str
     canonical: str
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,7 @@ class LabelMap:
     def structure(self, label: int | str) -> Structure:
         """The structure of a label, by its number or its name in the model; `ConfigurationError` if there is none."""
         for one in self.labels:
-            if label in (one.number, one.name):
+            if label in (one.number, one.name, one.canonical, *one.also):
                 return structure_named(one.canonical)
         raise ConfigurationError(f"label map {self.name!r} has no label {label!r}")
 
@@ -76,8 +82,8 @@ def label_map(name: str) -> LabelMap:
     source, table = _maps()[name]
     labels = [Label(None, one, one) for one in table.get("names", ())]
     for number, entry in table.get("labels", {}).items():
-        own, canonical = (entry, entry) if isinstance(entry, str) else entry
-        labels.append(Label(int(number), own, canonical))
+        own, canonical, *also = (entry, entry) if isinstance(entry, str) else entry
+        labels.append(Label(int(number), own, canonical, tuple(also)))
     return LabelMap(
         name=name,
         title=table["title"],
