@@ -137,6 +137,12 @@ def test_an_injection_changes_what_it_says_and_nothing_else(subject: Subject, na
     if injected.keys:
         assert touched <= injected.keys
         assert touched or len(after.segments) > len(before.segments)
+    elif name.startswith("remove-"):
+        gone = {structure_key(one.codes) for one in before.segments} - {
+            structure_key(one.codes) for one in after.segments
+        }
+        assert touched == gone
+        assert len(gone) == 1
     elif name != "number-gap":
         assert len(touched) > len(before.segments) / 2
     assert [one.label for one in before.segments]  # the original can still be read: nothing was changed in place

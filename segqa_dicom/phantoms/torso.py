@@ -204,12 +204,19 @@ def level_z_mm(level: str) -> float:
     return 170.0 + 34.0 * (5 - number) if level[0] == "L" else 337.0 + 25.0 * (12 - number)
 
 
+def _body_mm(level: str) -> tuple[float, float]:
+    """Radius and half height of a vertebral body: each a little larger than the one above it."""
+    number = int(level[1:])
+    if level[0] == "L":
+        return min(21.5 + 0.7 * number, 24.0), min(10.5 + 0.5 * number, 12.0)
+    return 17.5 + 0.3 * (number - 1), 10.0 if number == 12 else 8.0
+
+
 def _spine() -> Iterator[PhantomStructure]:
     yield _one("spinal_cord", "2748008", "Spinal cord", 35, tube([(0, 79, 300), (0, 79, HEIGHT_MM)], 6))
     for level, code in _VERTEBRAE.items():
         z = level_z_mm(level)
-        lumbar = level[0] == "L"
-        radius, half = (24.0, 12.0) if lumbar else (19.0, 8.0)
+        radius, half = _body_mm(level)
         arch = [
             (15.0, SPINE_Y_MM + 10, z),
             (17.0, 86.0, z),
@@ -223,7 +230,7 @@ def _spine() -> Iterator[PhantomStructure]:
             f"{level} vertebra",
             BONE_HU - 200,
             cylinder((0, SPINE_Y_MM, z), (radius, radius - 3), half),
-            tube(arch, 5.5),
+            tube(arch, 5.5 if level[0] == "T" else 6.0),
             tube([(0, 96, z), (0, 107, z - 3)], 4.5),
         )
     yield _one("sacrum", "54735007", "Sacrum", BONE_HU - 220, ellipsoid((0, 74, 108), (46, 24, 42)))
@@ -241,7 +248,8 @@ def rib_line(number: int, sign: float) -> list[Vector]:
     width = (62, 88, 108, 122, 132, 138, 141, 142, 141, 138, 134, 128)[number - 1]
     depth = (62, 76, 86, 92, 95, 97, 97, 97, 96, 95, 94, 93)[number - 1]
     end = (2.5, 2.6, 2.6, 2.6, 2.55, 2.5, 2.4, 2.2, 2.05, 1.9, 1.35, 0.95)[number - 1]
-    start = math.asin(31 / width)
+    # Beside the transverse process; the first rib is too narrow to reach there, and begins beside the body.
+    start = math.asin((26 if number == 1 else 31) / width)
     height = level_z_mm(f"T{number}")
     steps = np.linspace(start, end, 22)
     return [
@@ -345,7 +353,7 @@ def _abdomen() -> Iterator[PhantomStructure]:
             "23451007",
             "Adrenal gland",
             30,
-            ellipsoid((sign * 46, 34, 344), (8, 12, 13)),
+            ellipsoid((sign * 46, 34, 344), (7, 10.5, 12)),
             side=side,
         )
         yield _one(

@@ -8,7 +8,8 @@ from highdicom.seg import SegmentationTypeValues
 
 from segqa_dicom.phantoms import errors, torso, write_ct, write_seg
 
-PHANTOM_SHAPE = (150, 160, 160)
+PHANTOM_SHAPE = (128, 160, 192)
+"""Slices of 5 mm: of them every thoracic vertebra gets the same number."""
 
 
 def write_phantom_study(folder: Path, shape: tuple[int, int, int]) -> None:

@@ -209,6 +209,7 @@ def _summary(baseline: Baseline, outcomes: Iterable[Outcome]) -> Text:
     found = sum(one.status is Status.FOUND for one in possible)
     errors, warnings = (baseline.per_100_structures(one) for one in (Severity.ERROR, Severity.WARNING))
     return Text(
-        f"{found} of {len(possible)} injected errors found. Untouched, {baseline.structures} structures in "
-        f"{baseline.segmentations} segmentations: {errors:.2g} errors and {warnings:.2g} warnings per 100 structures."
+        f"{found} of {len(possible)} injected errors found by a rule that is there for them. Untouched, "
+        f"{baseline.structures} structures in {baseline.segmentations} segmentations: "
+        f"{errors:.2g} errors and {warnings:.2g} warnings per 100 structures."
     )
