@@ -58,7 +58,19 @@ def settings_page() -> str:
     )
 
 
-PAGES: dict[str, Callable[[], str]] = {"rules.md": rules_page, "codes.md": codes_page, "settings.md": settings_page}
+def structures_page() -> str:
+    """``structures.md``: what is known about each structure, and the label maps."""
+    from segqa_dicom.anatomy.page import markdown
+
+    return f"# Structures\n\n{_MADE}{markdown()}"
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "rules.md": rules_page,
+    "structures.md": structures_page,
+    "codes.md": codes_page,
+    "settings.md": settings_page,
+}
 """File name -> what makes it."""
 
 
