@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segqa_dicom.jit import kernel
-from segqa_dicom.measures.results import Intensity
+from segqa_dicom.measures.results import AIR_BELOW_HU, DENSE_ABOVE_HU, FAT_HU, HuShares, Intensity
 from segqa_dicom.measures.runs import Runs, find_runs, indices_by_layer, table_size
 from segqa_dicom.measures.words import read_only
 from segqa_dicom.model import CtVolume, Segmentation
@@ -95,7 +95,15 @@ def _intensity_of_counts(counts: NDArray[np.int64], values: NDArray[np.int64]) -
     ranks = [0, (count - 1) // 2, count // 2, count - 1]
     smallest, lower, upper, largest = (float(value) for value in values[np.searchsorted(ends, ranks, side="right")])
     sd = math.sqrt((count * squares - total**2) / count**2)
-    return Intensity(total / count, sd, smallest, largest, (lower + upper) / 2)
+    return Intensity(total / count, sd, smallest, largest, (lower + upper) / 2, _shares(ends, values))
+
+
+def _shares(ends: NDArray[np.int64], values: NDArray[np.int64]) -> HuShares:
+    """Shares from how many voxels have each value (ascending) or a lower one."""
+    edges = values.searchsorted((AIR_BELOW_HU, FAT_HU[0], FAT_HU[1] + 1, DENSE_ABOVE_HU + 1))
+    air, below_fat, fat, sparse = (int(ends[edge - 1]) if edge else 0 for edge in edges)
+    count = int(ends[-1])
+    return HuShares(air / count, (fat - below_fat) / count, (count - sparse) / count)
 
 
 def _groups(indices: list[int], counts: NDArray[np.int64], value_budget: int) -> Iterator[list[int]]:
@@ -132,7 +140,12 @@ def _intensity(values: NDArray[Any]) -> Intensity | None:
         return None
     mean = float(values.mean(dtype=np.float64))
     sd = float(np.sqrt(_mean_square_deviation(values, mean)))
-    return Intensity(mean, sd, float(values.min()), float(values.max()), _median_in_place(values))
+    shares = HuShares(
+        air=int(np.count_nonzero(values < AIR_BELOW_HU)) / values.size,
+        fat=int(np.count_nonzero((values >= FAT_HU[0]) & (values <= FAT_HU[1]))) / values.size,
+        dense=int(np.count_nonzero(values > DENSE_ABOVE_HU)) / values.size,
+    )
+    return Intensity(mean, sd, float(values.min()), float(values.max()), _median_in_place(values), shares)
 
 
 def _median_in_place(values: NDArray[Any]) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from segqa_dicom.measures.body import air_around, outside_of_runs
+from segqa_dicom.measures.cavities import cavities_of_runs
 from segqa_dicom.measures.edge_regions import EdgeRegions
 from segqa_dicom.measures.fov import padding_of_runs, padding_regions
 from segqa_dicom.measures.intensity import intensities_of_runs
@@ -37,8 +38,8 @@ def measure_segmentation(
 ) -> tuple[SegmentMeasures, ...]:
     """All measures of each segment, in the order of the segmentation.
 
-    The numbers of `measure_shapes`, `measure_intensities`, `padding_voxel_counts` and `outside_body`, with one sweep
-    per layer.
+    The numbers of `measure_shapes`, `measure_intensities`, `padding_voxel_counts`, `outside_body` and
+    `measure_cavities`, with one sweep per layer.
     surroundings : of this CT, if they are known already
     layer_runs : the runs of each layer, if they are known already
     """
@@ -55,6 +56,8 @@ def measure_segmentation(
             outside = outside_of_runs(runs, indices, surroundings.air, size=size)
         shapes = shapes_of_runs(runs, indices, ct.geometry, size=size)
         padding = padding_of_runs(runs, indices, surroundings.padding, size=size)
-        measured = map(SegmentMeasures, shapes, intensities, padding, outside)
+        others = [other for other in segmentation.layers if other is not layer]
+        cavities = cavities_of_runs(runs, indices, others, size=size)
+        measured = map(SegmentMeasures, shapes, intensities, padding, outside, cavities)
         measures.update(zip(indices, measured, strict=True))
     return tuple(measures[index] for index in range(segment_count))

@@ -66,6 +66,19 @@ class Shape:
     components: Components
 
 
+AIR_BELOW_HU, FAT_HU, DENSE_ABOVE_HU = -500, (-190, -30), 100
+"""What `HuShares` counts: HU below the first are air or lung, from -190 to -30 fat, above the last no lung."""
+
+
+@dataclass(frozen=True, slots=True)
+class HuShares:
+    """Shares of the voxels of one segment, 0-1, whose HU are those of `AIR_BELOW_HU`, `FAT_HU`, `DENSE_ABOVE_HU`."""
+
+    air: float
+    fat: float
+    dense: float
+
+
 @dataclass(frozen=True, slots=True)
 class Intensity:
     """HU of the voxels of one segment; `sd_hu` of the population (divided by n)."""
@@ -75,11 +88,20 @@ class Intensity:
     min_hu: float
     max_hu: float
     median_hu: float
+    shares: HuShares | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class OutsideBody:
     """Voxels of a segment in the air around the patient; `location` is one of them (slice, row, column)."""
+
+    voxel_count: int
+    location: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cavities:
+    """Voxels that a segment encloses and nothing else labels; `location` is one of them (slice, row, column)."""
 
     voxel_count: int
     location: tuple[int, int, int] | None = None
@@ -92,12 +114,14 @@ class SegmentMeasures:
     intensity : None without voxels, or if the CT is not in HU
     padding_voxel_count : voxels on padding (see `segqa_dicom.measures.fov`)
     outside_body : None if the CT is not in HU
+    cavities : None if they were not looked for
     """
 
     shape: Shape
     intensity: Intensity | None
     padding_voxel_count: int = 0
     outside_body: OutsideBody | None = None
+    cavities: Cavities | None = None
 
 
 @dataclass(frozen=True, slots=True)

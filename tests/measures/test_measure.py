@@ -80,6 +80,6 @@ def test_results_are_plain_numbers() -> None:
     hu = np.zeros(SHAPE, np.float32)
     (measured,) = measure_segmentation(segmentation(np.ones(SHAPE, np.uint8)), ct_volume(uniform_geometry(SHAPE), hu))
     assert measured.intensity is not None
-    assert {type(value) for value in astuple(measured.intensity)} == {float}
+    assert {type(value) for value in (*astuple(measured.intensity)[:5], *astuple(measured.intensity)[5])} == {float}
     assert type(measured.shape.voxel_count) is int
     assert type(measured.padding_voxel_count) is int
