@@ -15,7 +15,7 @@ import numpy as np
 
 from segqa_dicom.anatomy import Side, opposite_key
 from segqa_dicom.checks import numbering
-from segqa_dicom.checks.chains import MAX_SHIFT, Chain, Shift, centre, chain_of, members, span
+from segqa_dicom.checks.chains import MAX_SHIFT, Chain, Shift, centre, chain_of, members, name_of, span
 from segqa_dicom.checks.finding import Severity
 from segqa_dicom.checks.registry import Result, Scope, SeriesResults, failed, rule, warned
 from segqa_dicom.checks.ruleset import Limits
@@ -24,12 +24,6 @@ from segqa_dicom.measures.overlap import dice
 
 MAX_NAMES = 10
 """Structures that a message names before it says how many more there are."""
-
-
-def name_of(context: MeasuredSegmentation) -> str:
-    """What people call a result."""
-    record = context.segmentation.record
-    return record.series_description or record.sop_instance_uid
 
 
 def listed(names: Sequence[str]) -> str:

@@ -7,9 +7,11 @@ people, so they are votes and not proofs.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from statistics import median
+
+import numpy as np
 
 from segqa_dicom.checks.chains import (
     L5,
@@ -23,8 +25,10 @@ from segqa_dicom.checks.chains import (
     head_offset,
     heads,
     heights,
+    is_complete,
     level_name,
     members,
+    name_of,
     side_offset,
     span,
 )
@@ -37,7 +41,9 @@ SACRUM = "54735007.SCT"
 _LAST_RIB = 12
 _ROOM_MM = 40.0
 """Room in the image beyond a rib that shows that it is the last one: ribs lie 20 to 35 mm apart."""
-_CLEAR = 0.3
+_ON_SACRUM = 2.1
+"""Largest distance of the vertebra that lies on the sacrum from its centre, in distances of the lowest vertebrae."""
+_CLEAR = 0.25
 """Levels by which one numbering must fit better than the other."""
 
 
@@ -55,9 +61,10 @@ def anatomy(case: MeasuredCase, shift: Shift, disputed: Collection[Chain]) -> li
     disputed : chains that the two results number differently; none of them can prove anything about another
     """
     if shift.chain is Chain.SPINE:
-        found = [_spine_at_ribs(case, shift, disputed), _on_the_sacrum(case, shift)]
+        found = [_spine_at_ribs(case, shift, disputed), _on_the_sacrum(case, shift), _jump(case, shift)]
     else:
-        found = [_other_side(case, shift), _ribs_at_spine(case, shift, disputed), *_ends(case, shift)]
+        found = [_other_side(case, shift), _ribs_at_spine(case, shift, disputed)]
+        found += [*_ends(case, shift), _jump(case, shift)]
     return [one for one in found if one is not None]
 
 
@@ -111,29 +118,71 @@ def _closer(found: float, by: int, words: str) -> Evidence | None:
 
 def _ends(case: MeasuredCase, shift: Shift) -> Iterator[Evidence | None]:
     """The lowest rib is the twelfth, the topmost the first, if the image goes on beyond it."""
-    found = members(case.segmentations[shift.one], shift.chain)
     low, high = _scan_z_mm(case)
-    last, first = max(found), min(found)
-    if last in shift.levels and extent_z_mm(found[last])[0] - low >= _ROOM_MM:
-        yield _numbered(last, _LAST_RIB, shift.by, f"the lowest rib is numbered {last}")
-    if first in shift.levels and high - extent_z_mm(found[first])[1] >= _ROOM_MM:
-        yield _numbered(first, 1, shift.by, f"the topmost rib is numbered {first}")
+    for seen in (shift, shift.reversed()):
+        sign = 1 if seen is shift else -1
+        found, its = (members(case.segmentations[at], shift.chain) for at in (seen.one, seen.other))
+        last, first = max(found), min(found)
+        # Of two results the one whose chain goes on further has the bone at the end; at a tie one of them is enough.
+        if _goes_to_end(seen, last, max(its), sign) and extent_z_mm(found[last])[0] - low >= _ROOM_MM:
+            yield _numbered(
+                last, _LAST_RIB, seen.by, sign, _where(case, seen, sign, f"the lowest rib is numbered {last}")
+            )
+        if _goes_to_end(seen, -first, -min(its), sign) and high - extent_z_mm(found[first])[1] >= _ROOM_MM:
+            yield _numbered(first, 1, seen.by, sign, _where(case, seen, sign, f"the topmost rib is numbered {first}"))
+
+
+def _goes_to_end(seen: Shift, end: int, other_end: int, sign: int) -> bool:
+    """Whether the run of a shift goes to an end of the chain, and the first result has the bone there.
+
+    Levels are negative for the upper end.
+    """
+    by = seen.by if end > 0 else -seen.by
+    run = seen.levels if end > 0 else [-level for level in seen.levels]
+    ahead = end - (other_end + by)
+    return max(run) in (end, other_end + by) and (ahead > 0 or (ahead == 0 and sign > 0))
 
 
 def _on_the_sacrum(case: MeasuredCase, shift: Shift) -> Evidence | None:
     """L5 lies on the sacrum, whichever result has one."""
-    found = members(case.segmentations[shift.one], Chain.SPINE)
     bones = [bone for at in (shift.one, shift.other) if (bone := sacrum(case.segmentations[at])) is not None]
-    last = max(found)
-    if not bones or last not in shift.levels or not lies_on(found[last], bones[0]):
-        return None
-    return _numbered(last, L5, shift.by, f"{level_name(Chain.SPINE, last)} lies on the sacrum")
+    for seen in (shift, shift.reversed()):
+        sign = 1 if seen is shift else -1
+        found, its = (members(case.segmentations[at], Chain.SPINE) for at in (seen.one, seen.other))
+        last = max(found)
+        if bones and _goes_to_end(seen, last, max(its), sign) and lies_on(found, bones[0]):
+            words = _where(case, seen, sign, f"{level_name(Chain.SPINE, last)} lies on the sacrum")
+            return _numbered(last, L5, seen.by, sign, words)
+    return None
 
 
-def _numbered(level: int, expected: int, by: int, words: str) -> Evidence | None:
+def _where(case: MeasuredCase, seen: Shift, sign: int, words: str) -> str:
+    """Words about the other result name it."""
+    return words if sign > 0 else f"{words} in {name_of(case.segmentations[seen.one])}"
+
+
+def _numbered(level: int, expected: int, by: int, sign: int, words: str) -> Evidence | None:
+    """What the number of a bone that should have another one, or has it, says.
+
+    sign : 1 if it is that of the result in question, -1 if it is that of the other one
+    """
     if level - by == expected:
-        return Evidence(1, words)
-    return Evidence(-1, "") if level == expected else None
+        return Evidence(sign, words)
+    return Evidence(-sign, words) if level == expected else None
+
+
+def _jump(case: MeasuredCase, shift: Shift) -> Evidence | None:
+    """A number is left out at an end of the run that the other result does not leave out: the bones are neighbours."""
+    for seen in (shift, shift.reversed()):
+        found, its = (members(case.segmentations[at], shift.chain) for at in (seen.one, seen.other))
+        for edge, step in ((max(seen.levels), 1), (min(seen.levels), -1)):
+            beyond = edge - seen.by + step
+            jumps = (beyond - edge) * step > 1 and edge + step not in found
+            if jumps and beyond in found and beyond in its:
+                names = " and ".join(level_name(shift.chain, level) for level in sorted((edge, beyond)))
+                words = f"{names} are neighbours" if shift.chain is Chain.SPINE else f"ribs {names} are neighbours"
+                return Evidence(1, words) if seen is shift else Evidence(-1, "")
+    return None
 
 
 def sacrum(context: MeasuredSegmentation) -> MeasuredSegment | None:
@@ -141,9 +190,22 @@ def sacrum(context: MeasuredSegmentation) -> MeasuredSegment | None:
     return next((part for part in context.segments if part.key.startswith(SACRUM) and not part.is_empty), None)
 
 
-def lies_on(vertebra: MeasuredSegment, bone: MeasuredSegment) -> bool:
-    """Whether a vertebra is the one next to the sacrum: they reach into each other's height."""
-    return extent_z_mm(vertebra)[0] <= extent_z_mm(bone)[1] and float(centre(vertebra)[2]) > float(centre(bone)[2])
+def lies_on(vertebrae: Mapping[int, MeasuredSegment], bone: MeasuredSegment) -> bool:
+    """Whether the lowest vertebra is the one next to the sacrum.
+
+    It reaches into the sacrum's height, or is not further from it than L5 is: 1.6 times the distance of L5 and L4, and
+    2.5 times for L4.
+    """
+    *_, last = vertebrae
+    vertebra = vertebrae[last]
+    if float(centre(vertebra)[2]) < float(centre(bone)[2]):
+        return False
+    if extent_z_mm(vertebra)[0] <= extent_z_mm(bone)[1]:
+        return True
+    if last - 1 not in vertebrae or not is_complete(bone):
+        return False
+    step = float(np.linalg.norm(centre(vertebra) - centre(vertebrae[last - 1])))
+    return float(np.linalg.norm(centre(vertebra) - centre(bone))) < _ON_SACRUM * step
 
 
 def _scan_z_mm(case: MeasuredCase) -> tuple[float, float]:
@@ -182,7 +244,7 @@ def _sides_differ(context: MeasuredSegmentation, at: int, by: int) -> Result:
     )
     mine = members(context, of)
     return failed(
-        f"the {of} are numbered {abs(by)} {direction} than the {OTHER_SIDE[of]} at the same places: "
+        f"{name_of(context)}: the {of} are numbered {abs(by)} {direction} than the {OTHER_SIDE[of]} at their places: "
         f"{span(of, levels)} beside {span(of, [level - by for level in levels])}; {why}",
         value=float(by),
         limit=0.0,
@@ -223,7 +285,7 @@ def _ribs_differ_from_spine(context: MeasuredSegmentation, at: int, limits: Limi
     levels = sorted(parts)
     direction = "lower" if by < 0 else "higher"
     yield warned(
-        f"the ribs are numbered {abs(by)} {direction} than the vertebrae at which they begin; "
+        f"{name_of(context)}: the ribs are numbered {abs(by)} {direction} than the vertebrae at which they begin; "
         "nothing in the image tells which are wrong",
         value=offset,
         limit=limits["min_head_offset"],

@@ -20,6 +20,7 @@ from segqa_dicom.checks.chains import (
     RIB_TO_SPINE,
     RIBS,
     Chain,
+    Head,
     complete,
     extent_z_mm,
     heads,
@@ -27,6 +28,8 @@ from segqa_dicom.checks.chains import (
     level_name,
     members,
     mirrored,
+    sampled,
+    sampled_in,
     side_offset,
     span,
 )
@@ -259,13 +262,12 @@ def head_gap(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
     """Ribs that begin too far from their vertebra, where the others of the same result do not."""
     if any(side_offset(context, chain) for chain in RIBS):
         return
-    spine = complete(members(context, Chain.SPINE))
-    gaps: dict[tuple[Chain, int], float] = {}
-    for chain in RIBS:
-        for level, head in heads(context, chain).items():
-            vertebra = spine.get(level + RIB_TO_SPINE)
-            if vertebra is not None:
-                gaps[chain, level] = _gap_mm(context, vertebra, np.array(head))
+    gaps = {
+        (chain, level): gap
+        for chain in RIBS
+        for level, head in heads(context, chain).items()
+        if (gap := _gap_mm(context, head, level + RIB_TO_SPINE, limits["max_gap_mm"])) is not None
+    }
     wide = {which: gap for which, gap in gaps.items() if gap > limits["max_gap_mm"]}
     if not wide or len(gaps) < limits["min_heads"] or len(wide) > limits["max_share"] * len(gaps):
         return
@@ -275,21 +277,38 @@ def head_gap(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
         f"ribs begin far from their vertebra: {what}",
         value=max(wide.values()),
         limit=limits["max_gap_mm"],
-        location_mm=heads(context, next(iter(wide))[0])[next(iter(wide))[1]],
+        location_mm=heads(context, next(iter(wide))[0])[next(iter(wide))[1]].middle,
         segments=tuple(part.index for part in parts),
     )
 
 
-def _gap_mm(context: MeasuredSegmentation, vertebra: MeasuredSegment, head: NDArray[np.float64]) -> float:
-    """Distance from the head of a rib to the nearest voxel of a vertebra; every second voxel is enough."""
-    box = vertebra.measures.shape.bounding_box
-    assert box is not None  # noqa: S101 - members have voxels
-    step = np.maximum(np.rint(2.0 / np.array(vertebra.ct.geometry.spacing_mm)).astype(int), 1)
-    place = tuple(slice(a, b, int(s)) for a, b, s in zip(box.start, box.stop, step, strict=True))
-    crop = context.segmentation.layers[vertebra.segment.layer][place]
-    indices = np.argwhere(crop == vertebra.index + 1) * step + np.array(box.start)
-    points = vertebra.ct.geometry.to_world(indices.astype(np.float64))
-    return float(np.linalg.norm(points - head, axis=1).min()) if len(points) else 0.0
+def _gap_mm(context: MeasuredSegmentation, head: Head, level: int, reach_mm: float) -> float | None:
+    """Distance from the head of a rib to its vertebra or one of that's neighbours: numbers are a matter of other rules.
+
+    None if the vertebra or one of its neighbours is not there.
+    """
+    spine = members(context, Chain.SPINE)
+    near = [spine[other] for other in (level - 1, level, level + 1) if other in spine]
+    if len(near) < 3:
+        return None
+    points = [_points_around(context, vertebra, head, reach_mm) for vertebra in near]
+    if not any(len(found) for found in points):
+        points = [sampled(vertebra, context)[0] for vertebra in near]
+    nearest, _ = cKDTree(np.concatenate(points)).query(head.points)
+    return float(nearest.min())
+
+
+def _points_around(
+    context: MeasuredSegmentation, vertebra: MeasuredSegment, head: Head, reach_mm: float
+) -> NDArray[np.float64]:
+    """Points of a vertebra in LPS mm in a box around the head of a rib."""
+    geometry = vertebra.ct.geometry
+    at = geometry.nearest_slice(head.middle)
+    middle = np.array((at, *geometry.in_slice(at, head.middle)))
+    reach = (reach_mm + 10) / np.array(geometry.spacing_mm)
+    start = np.maximum(np.floor(middle - reach), 0).astype(int)
+    stop = np.maximum(np.ceil(middle + reach), 0).astype(int)
+    return sampled_in(vertebra, context, start, stop)[0]
 
 
 @rule(
@@ -303,7 +322,7 @@ def _gap_mm(context: MeasuredSegmentation, vertebra: MeasuredSegment, head: NDAr
 def order(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
     """The head of each rib lies above that of the next one: one finding per side."""
     for chain in RIBS:
-        found = heads(context, chain)
+        found = {level: head.middle for level, head in heads(context, chain).items()}
         wrong = [
             (upper, lower)
             for upper, lower in pairwise(found)

@@ -192,13 +192,12 @@ def _skipped(
 ) -> Result:
     there = members(context, Chain.SPINE)
     message = f"no {_names(missing)} between {_name(upper)} and {_name(lower)}"
-    if room is not None and room < limits["neighbours_within"]:
+    larger = max((upper, lower), key=lambda level: there[level].measures.shape.volume_ml)
+    volume = there[larger].measures.shape.volume_ml
+    if volume > limits["merged_ratio"] * _volume_near(larger, there):
+        message += f"; {there[larger].label} has {volume:.0f} mL and may hold two"
+    elif room is not None and room < limits["neighbours_within"]:
         message += ", which are neighbours: the numbering jumps"
-    else:
-        larger = max((there[upper], there[lower]), key=lambda part: part.measures.shape.volume_ml)
-        others = [part.measures.shape.volume_ml for part in complete(there).values() if part is not larger]
-        if others and larger.measures.shape.volume_ml > limits["merged_ratio"] * median(others):
-            message += f"; {larger.label} has {larger.measures.shape.volume_ml:.0f} mL and may hold two"
     return warned(
         message,
         value=float(len(missing)),
@@ -206,6 +205,13 @@ def _skipped(
         location_mm=there[upper].anchor_mm,
         segments=(there[upper].index, there[lower].index),
     )
+
+
+def _volume_near(level: int, there: Mapping[int, MeasuredSegment]) -> float:
+    """Median volume in mL of the four complete vertebrae that are nearest by level; infinite if there are none."""
+    near = sorted((abs(other - level), part.measures.shape.volume_ml) for other, part in complete(there).items())
+    volumes = [volume for distance, volume in near if distance > 0][:4]
+    return median(volumes) if volumes else float("inf")
 
 
 def _above_sacrum(context: MeasuredSegmentation, step: float | None, limits: Limits) -> SeriesResults:
@@ -216,9 +222,9 @@ def _above_sacrum(context: MeasuredSegmentation, step: float | None, limits: Lim
     last = max(there)
     missing = list(range(last + 1, L5 + 1))
     # The fifth lumbar vertebra may be missing (S6) if the fourth one lies on the sacrum.
-    if last == L5 - 1 and lies_on(there[last], bone):
+    if last == L5 - 1 and lies_on(there, bone):
         return
-    if lies_on(there[last], bone):
+    if lies_on(there, bone):
         message = f"{_name(last)} lies on the sacrum: no {_names(missing)}, the numbering jumps"
     elif _is_near(there[last], bone, step, limits):
         message = f"no {_names(missing)} between {_name(last)} and the sacrum"
@@ -259,14 +265,14 @@ def _pieces(context: MeasuredSegmentation, min_ml: float, min_share: float) -> I
                 yield _Piece(part, level, number, component_centre(part, number), share)
 
 
-def _is_mixed(piece: _Piece, centres: Mapping[int, Point], limits: Limits) -> int | None:
-    """The level at which a piece really lies, if that is the neighbour's and not its own."""
+def _true_level(piece: _Piece, centres: Mapping[int, Point], limits: Limits) -> int | None:
+    """The level at which a piece really lies, if that is not its own."""
     own = component_centre(piece.part, 0)
     away = float(np.linalg.norm(piece.centre - own))
-    for level in (piece.level - 1, piece.level + 1):
-        other = centres.get(level)
-        if other is not None and np.linalg.norm(piece.centre - other) < limits["nearer_than"] * away:
-            return level
+    others = {level: float(np.linalg.norm(piece.centre - at)) for level, at in centres.items() if level != piece.level}
+    nearest = min(others, key=lambda level: others[level], default=None)
+    if nearest is not None and others[nearest] < limits["nearer_than"] * away:
+        return nearest
     step = _step_mm(centres)
     if piece.share < limits["min_share_alone"] or step is None or away < limits["min_distance"] * step:
         return None
@@ -274,10 +280,15 @@ def _is_mixed(piece: _Piece, centres: Mapping[int, Point], limits: Limits) -> in
 
 
 def _at_missing_level(piece: _Piece, own: Point, centres: Mapping[int, Point]) -> int | None:
-    """The neighbouring level that has no vertebra, if a large piece lies in its direction."""
+    """The neighbouring level that has no vertebra, if the piece and the largest part lie in line with it.
+
+    Either of the two may be the one that belongs there.
+    """
     for level, beyond in ((piece.level - 1, piece.level - 2), (piece.level + 1, piece.level + 2)):
-        if level not in centres and beyond in centres and (piece.centre - own) @ (centres[beyond] - own) > 0:
-            return level
+        if level not in centres and beyond in centres:
+            one, other = piece.centre - own, centres[beyond] - own
+            if abs(one @ other) > 0.7 * np.linalg.norm(one) * np.linalg.norm(other):
+                return level
     return None
 
 
@@ -295,7 +306,7 @@ def interleaved(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
     found = [
         (piece, beyond)
         for piece in _pieces(context, limits["min_volume_ml"], limits["min_share"])
-        if _is_mixed(piece, centres, limits) is None and (beyond := _beyond(piece, centres, limits)) is not None
+        if piece.share < limits["max_share"] and (beyond := _beyond(piece, centres, limits)) is not None
     ]
     if found:
         piece, _ = found[0]
@@ -341,7 +352,7 @@ def mixed(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
     found = [
         (piece, level)
         for piece in _pieces(context, limits["min_volume_ml"], limits["min_share"])
-        if (level := _is_mixed(piece, centres, limits)) is not None
+        if (level := _true_level(piece, centres, limits)) is not None
     ]
     if found:
         piece, _ = found[0]
@@ -377,7 +388,8 @@ def volume_step(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
     steps = [
         (upper, lower, volumes[lower] / volumes[upper])
         for upper, lower in pairwise(volumes)
-        if lower == upper + 1 and not limits["min_ratio"] <= volumes[lower] / volumes[upper] <= limits["max_ratio"]
+        if lower == upper + 1
+        and not limits["min_ratio"] <= volumes[lower] / volumes[upper] <= _max_ratio(lower, limits)
     ]
     if steps:
         worst = max(steps, key=lambda step: abs(np.log(step[2])))
@@ -386,10 +398,15 @@ def volume_step(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
         yield warned(
             f"volumes of neighbours do not fit: {what}",
             value=worst[2],
-            limit=limits["min_ratio"] if worst[2] < 1 else limits["max_ratio"],
+            limit=limits["min_ratio"] if worst[2] < 1 else _max_ratio(worst[1], limits),
             location_mm=there[worst[1]].anchor_mm,
             segments=tuple(there[level].index for level in dict.fromkeys(levels)),
         )
+
+
+def _max_ratio(lower: int, limits: Limits) -> float:
+    """From T12 to L1 the bodies grow by 1.40 on average."""
+    return limits["max_ratio_l1"] if lower == L1 else limits["max_ratio"]
 
 
 def _beside_gap(level: int, there: Mapping[int, MeasuredSegment]) -> bool:
@@ -428,7 +445,7 @@ def count(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
         if room < limits["neighbours_within"]:
             yield _fewer(there[T12 - 1], "11 thoracic vertebrae: L1 follows T11")
     bone = sacrum(context)
-    if bone is not None and there and max(there) == L5 - 1 and lies_on(there[L5 - 1], bone):
+    if bone is not None and there and max(there) == L5 - 1 and lies_on(there, bone):
         yield _fewer(there[L5 - 1], "4 lumbar vertebrae: L4 lies on the sacrum")
 
 
