@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from segqa_dicom.anatomy.data import load
+from segqa_dicom.model import CodedStructure
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +71,10 @@ def code_defects() -> tuple[CodeDefect, ...]:
         for row in load("codes")["defect"]
         for label, coded, canonical in zip(row["labels"], row["coded"], row["structures"], strict=True)
     )
+
+
+def code_defect(label: str, codes: CodedStructure) -> CodeDefect | None:
+    """The known defect of a segment with this label and these codes; None if there is none."""
+    name = label.lower().replace(" ", "_")
+    same = (one for one in code_defects() if one.coded == codes.key and one.label.lower().replace(" ", "_") == name)
+    return next(same, None)

@@ -168,8 +168,8 @@ def markdown() -> str:
     return (
         f"{len(rows())} structures, left and right counted once ({sided} if not), {coded} of them with codes. A "
         "structure that is not here gets the generic rules. `{side}` stands where the side goes; elsewhere it is added "
-        "at the end (`kidney_left`). Values marked *provisional* are digitised, derived from few cases, read from memory or "
-        "contradicted by another study; none is for clinical use.\n\n"
+        "at the end (`kidney_left`). Values marked *provisional* are digitised, derived from few cases, read from "
+        "memory or contradicted by another study; none is for clinical use.\n\n"
         f"{_structures()}\n## Volumes\n\nLimits for a rule are the widest of the published central 95 % and of mean "
         "± 2 SD; means alone, quartiles and smallest and largest cases are no limits.\n\n"
         f"{_volumes()}\n## HU\n\n{_hu()}\n## Surface Dice tolerances\n\n{_tolerances()}\n## Relations\n\n"

@@ -9,6 +9,7 @@ from segqa_dicom.anatomy import (
     Structure,
     all_structures,
     chain_members,
+    code_defect,
     code_defects,
     equivalences,
     knowledge,
@@ -251,3 +252,26 @@ def test_every_equivalence_leads_to_a_row_and_says_why() -> None:
         assert row.becomes in targets
         assert row.type not in targets
         assert row.reason
+
+
+def test_a_known_defect_is_found_by_label_and_codes() -> None:
+    found = code_defect("Gluteus minimus left", coded("78333006", LEFT))
+    assert found is not None
+    assert structure_named(found.canonical).key == "75297007.SCT|7771000.SCT||"
+    assert code_defect("gluteus_medius_left", coded("78333006", LEFT)) is None
+    assert code_defect("gluteus_minimus_left", coded("75297007", LEFT)) is None
+
+
+def test_what_scans_usually_cut_and_what_may_leave_the_body() -> None:
+    cut = {one.canonical for one in STRUCTURES if one.may_be_cut}
+    assert {"spinal_cord", "aorta", "femur_left", "subcutaneous_fat", "body_trunc"} <= cut
+    assert not {"liver", "liver_tumor", "kidney_left", "mediastinum", "vertebrae_T3"} & cut
+    outside = {one.canonical for one in STRUCTURES if one.may_leave_body}
+    assert {"nasal_cavity_left", "auditory_canal_right", "face"} <= outside
+    assert not {"liver", "lung_left", "trachea", "colon"} & outside
+
+
+def test_where_holes_are_normal() -> None:
+    holes = {one.canonical for one in STRUCTURES if one.holes_are_normal}
+    assert {"trachea", "colon", "small_bowel", "skull", "urinary_bladder", "aorta"} <= holes  # rule T3
+    assert not {"liver", "spleen", "kidney_left", "vertebrae_T3", "brain", "lung_left"} & holes
