@@ -37,22 +37,24 @@ T8, RIB_7 = 15, 7
 
 BODY_HU = -300
 """From here on a voxel counts as body when a way out of it is looked for."""
-ISLAND = (1, 2, 2)
+ISLAND_ML, ISLAND_VOXELS = 0.06, 3
+"""Size of an island at most: larger ones are parts (rule T1)."""
 ISLAND_DISTANCE = 6
-"""Voxels of an island, and how many there are between it and its structure at least."""
+"""Voxels between an island and its structure at least."""
 
 
 # ------------------------------------------------------------------------------------------------- who is fit for it
 
 
-def _organ(segmentation: Segmentation, *wanted: str) -> Part | None:
-    """The first of the wanted structures that is complete and in one piece, else the largest organ, else of all.
+def _organ(segmentation: Segmentation, *wanted: str, complete: bool = True) -> Part | None:
+    """The first of the wanted structures that is large and in one piece, else the largest organ, else of all.
 
     In one piece, because what is in pieces already has complaints that the injected error would hide behind.
+    complete : False = it may be cut off by the scan
     """
-    complete = [part for part in parts_of(segmentation) if part.is_complete and part.known.components == 1]
+    fit = [part for part in parts_of(segmentation) if part.known.components == 1 and part.is_large]
     order = sorted(
-        complete,
+        (part for part in fit if part.is_complete or not complete),
         key=lambda part: (
             wanted.index(part.key) if part.key in wanted else len(wanted),
             part.known.group is not Group.ORGAN,
@@ -63,14 +65,17 @@ def _organ(segmentation: Segmentation, *wanted: str) -> Part | None:
 
 
 def _neighbours(levels: dict[int, Part], wanted: int) -> tuple[Part, Part] | None:
-    """Two complete members of a chain, one level apart and in one layer, as near to a wanted level as there are."""
+    """Two complete members of a chain, one level apart and in one layer, as near to a wanted level as there are.
+
+    With complete ones above and below them if that can be had: at its end, a chain may miss a member by nature.
+    """
+    complete = {level for level, part in levels.items() if part.is_complete}
     found = [
-        (abs(level - wanted), part, levels[level + 1])
+        (not {level - 1, level + 2} <= complete, abs(level - wanted), part, levels[level + 1])
         for level, part in levels.items()
-        if level + 1 in levels and part.layer == levels[level + 1].layer
-        if part.is_complete and levels[level + 1].is_complete
+        if {level, level + 1} <= complete and part.layer == levels[level + 1].layer
     ]
-    return min(found, key=lambda entry: entry[0])[1:] if found else None
+    return min(found, key=lambda entry: entry[:2])[2:] if found else None
 
 
 def _changed(segmentation: Segmentation, parts: Sequence[Part]) -> Changed:
@@ -165,8 +170,11 @@ def _remove_organ(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
 
 
 def _remove_level(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
-    pair = _neighbours(chain(parts_of(segmentation), Group.VERTEBRA), T8)
-    return None if pair is None else _remove(pair[0], segmentation)
+    """A vertebra between two complete ones: at the end of the chain, it may not be in the scan."""
+    levels = chain(parts_of(segmentation), Group.VERTEBRA)
+    complete = {level for level, part in levels.items() if part.is_complete}
+    inner = [level for level in complete if {level - 1, level + 1} <= complete]
+    return _remove(levels[min(inner, key=lambda level: abs(level - T8))], segmentation) if inner else None
 
 
 # ------------------------------------------------------------------------------------------------- voxels
@@ -174,20 +182,21 @@ def _remove_level(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
 
 def _add_island(segmentation: Segmentation, ct: CtVolume) -> Changed | None:
     """A few stray voxels of an organ, within the body and apart from it, where nothing else is."""
-    part = _organ(segmentation, *ORGANS)
+    part = _organ(segmentation, *ORGANS, complete=False)
     if part is None:
         return None
     start = _place_for_island(segmentation.layers[part.layer], part, ct)
     if start is None:
         return None
-    return _of_one(part, segmentation, partial(errors.add_island, value=part.value, start=start, size=ISLAND))
+    size = (1, 1, min(max(int(ISLAND_ML / ct.geometry.voxel_volume_ml), 1), ISLAND_VOXELS))
+    return _of_one(part, segmentation, partial(errors.add_island, value=part.value, start=start, size=size))
 
 
 def _place_for_island(layer: LabelArray, part: Part, ct: CtVolume) -> tuple[int, int, int] | None:
     """The nearest place in the middle slice of a structure that is free, in the body, and not above or below it."""
     middle = (part.box[0].start + part.box[0].stop) // 2
-    size = max(ISLAND) + 2
-    free = ndimage.minimum_filter((layer[middle] == 0) & (ct.hu[middle] > BODY_HU), size=size)
+    around = 2 * ISLAND_VOXELS + 1
+    free = ndimage.minimum_filter((layer[middle] == 0) & (ct.hu[middle] > BODY_HU), size=around)
     away = ndimage.distance_transform_edt(~(layer == part.value).any(axis=0))
     fit = free & (away >= ISLAND_DISTANCE)
     if not fit.any():
@@ -198,7 +207,7 @@ def _place_for_island(layer: LabelArray, part: Part, ct: CtVolume) -> tuple[int,
 
 def _drop_slice(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
     """An organ missing in its middle slice."""
-    part = _organ(segmentation, *ORGANS)
+    part = _organ(segmentation, *ORGANS, complete=False)
     if part is None:
         return None
     index = (part.box[0].start + part.box[0].stop) // 2
@@ -207,7 +216,7 @@ def _drop_slice(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
 
 def _leak(segmentation: Segmentation, ct: CtVolume) -> Changed | None:
     """An organ that grows to its side until half of what it gains lies outside the body."""
-    part = _organ(segmentation, SPLEEN, *ORGANS)
+    part = _organ(segmentation, SPLEEN, *ORGANS, complete=False)
     if part is None:
         return None
     middle = (part.box[0].start + part.box[0].stop) // 2
@@ -221,17 +230,27 @@ def _leak(segmentation: Segmentation, ct: CtVolume) -> Changed | None:
     return _of_one(part, segmentation, change)
 
 
-def _of_organ(
-    segmentation: Segmentation, _ct: CtVolume, *, change: Callable[..., NDArray[Any]], wanted: str
-) -> Changed | None:
-    """A change of the shape of one organ."""
-    part = _organ(segmentation, wanted, *ORGANS)
-    return None if part is None else _of_one(part, segmentation, partial(change, value=part.value))
+def _hollow(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
+    """Nothing left of an organ but its wall."""
+    part = _organ(segmentation, *ORGANS)
+    return None if part is None else _of_one(part, segmentation, partial(errors.hollow, value=part.value))
+
+
+def _kidney(segmentation: Segmentation) -> Part | None:
+    """A complete kidney: large enough to change, and with another one to compare it with."""
+    part = _organ(segmentation, KIDNEY_LEFT, KIDNEY_RIGHT)
+    return part if part is not None and part.key in (KIDNEY_LEFT, KIDNEY_RIGHT) else None
+
+
+def _resize(segmentation: Segmentation, _ct: CtVolume, *, change: Callable[..., NDArray[Any]]) -> Changed | None:
+    """A kidney two voxels smaller or larger on all sides."""
+    part = _kidney(segmentation)
+    return None if part is None else _of_one(part, segmentation, partial(change, value=part.value, voxels=2))
 
 
 def _displace(segmentation: Segmentation, ct: CtVolume) -> Changed | None:
     """A kidney 8 cm nearer to the head or the feet, among other tissue."""
-    part = _organ(segmentation, KIDNEY_LEFT, KIDNEY_RIGHT)
+    part = _kidney(segmentation)
     if part is None:
         return None
     slices, end = round(80 / ct.geometry.slice_spacing_mm), ct.geometry.shape[0]
@@ -243,7 +262,7 @@ def _displace(segmentation: Segmentation, ct: CtVolume) -> Changed | None:
 
 def _duplicate(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
     """An organ a second time, as a segment of its own."""
-    part = _organ(segmentation, *ORGANS)
+    part = _organ(segmentation, *ORGANS, complete=False)
     return None if part is None else _changed(with_copy(segmentation, part.index, f"{part.label} 2"), [part])
 
 
@@ -294,18 +313,18 @@ INJECTIONS = (
     Injection("island", "an island of an organ", ("T2",), in_model(_add_island)),
     Injection("drop-slice", "an organ missing in one slice", ("T4",), in_model(_drop_slice)),
     Injection("leak", "an organ leaking out of the body", ("F3",), in_model(_leak)),
-    Injection("hole", "an organ hollow", ("T3",), in_model(partial(_of_organ, change=errors.hollow, wanted=LIVER))),
+    Injection("hole", "an organ hollow", ("T3",), in_model(_hollow)),
     Injection(
         "erode",
         "a kidney 2 voxels too small on all sides",
         ("X1", "L2", "V3"),
-        in_model(partial(_of_organ, change=partial(errors.erode, voxels=2), wanted=KIDNEY_LEFT)),
+        in_model(partial(_resize, change=errors.erode)),
     ),
     Injection(
         "dilate",
         "a kidney 2 voxels too large on all sides",
         ("X1", "L2", "V3"),
-        in_model(partial(_of_organ, change=partial(errors.dilate, voxels=2), wanted=KIDNEY_LEFT)),
+        in_model(partial(_resize, change=errors.dilate)),
     ),
     Injection("displace", "a kidney 8 cm too high or too low", ("H1", "H2", "X1", "X3", "C3"), in_model(_displace)),
     Injection("duplicate", "an organ twice in one SEG", ("T5",), in_model(_duplicate)),

@@ -15,6 +15,9 @@ from segqa_dicom.model import Segmentation
 from segqa_dicom.model.segmentation import LabelArray, Segment
 from segqa_dicom.phantoms import errors
 
+LARGE = 8
+"""Voxels across that a structure needs for errors of its shape."""
+
 
 @dataclass(frozen=True, eq=False)
 class Part:
@@ -38,6 +41,11 @@ class Part:
     def value(self) -> int:
         """Its label in its layer."""
         return self.index + 1
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it is large enough in all directions to lose a layer of voxels or a slice, and still be itself."""
+        return all(part.stop - part.start >= LARGE for part in self.box)
 
     @property
     def box_size(self) -> int:

@@ -16,6 +16,7 @@ class Subject:
     """What errors are put into: a case, and the files that it was read from.
 
     folder : where changed files may be written; gone after the self-test
+    doubtful : SOP Instance UIDs of the segmentations in which errors are found untouched
     """
 
     name: str
@@ -23,6 +24,17 @@ class Subject:
     files: CaseFiles
     limits: Limits
     folder: Path
+    doubtful: frozenset[str] = frozenset()
+
+    @property
+    def order(self) -> list[int]:
+        """Segmentations in the order in which they are fit for errors: those without any first, then by segments."""
+
+        def key(index: int) -> tuple[bool, int]:
+            segmentation = self.case.segmentations[index]
+            return segmentation.record.sop_instance_uid in self.doubtful, -len(segmentation.segments)
+
+        return sorted(range(len(self.case.segmentations)), key=key)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,15 +79,13 @@ class Injection:
 
 
 def in_model(change: Change) -> Callable[[Subject], Injected | None]:
-    """An error of one segmentation, made in the one with the most segments that is fit for it."""
+    """An error of one segmentation, made in the first one that is fit for it."""
 
     def function(subject: Subject) -> Injected | None:
-        case = subject.case
-        order = sorted(range(len(case.segmentations)), key=lambda at: -len(case.segmentations[at].segments))
-        for at in order:
-            changed = change(case.segmentations[at], case.ct)
+        for at in subject.order:
+            changed = change(subject.case.segmentations[at], subject.case.ct)
             if changed is not None:
-                return replaced(case, at, changed)
+                return replaced(subject.case, at, changed)
         return None
 
     return function

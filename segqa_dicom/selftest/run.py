@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -128,7 +128,8 @@ def run_selftest(
             case, left_out = read_case(files, limits)
             result.not_reviewed.extend(left_out)
             if case is not None:
-                _test(Subject(name, case, files, limits, Path(folder)), injections, result, progress)
+                subject = Subject(name, case, files, limits, Path(folder))
+                _test(subject, injections, result, progress)
     return result
 
 
@@ -159,6 +160,8 @@ def _test(subject: Subject, injections: Sequence[Injection], result: Selftest, p
         complaints=complaints_of(untouched),
     )
     result.baselines.append(baseline)
+    doubtful = {complaint.uids[:1] for complaint in baseline.complaints if complaint.severity is Severity.ERROR}
+    subject = replace(subject, doubtful=frozenset(uid for uids in doubtful for uid in uids))
     for done, injection in enumerate(injections, start=1):
         progress(step, done, total)
         result.outcomes.append(_outcome(subject, injection, baseline, result))
