@@ -47,7 +47,7 @@ _SAMPLE_MM = 3.0
 _HEAD_MM = 8.0
 """Length of what counts as the head of a rib."""
 _NEAR_SPINE_MM = 60.0
-"""Distance from the body's middle beyond which the end of a rib is no head: it was cut off, or not segmented."""
+"""Distance from the body's middle beyond which the end of a rib is no true head: it was cut off, or not segmented."""
 
 Members = Mapping[int, MeasuredSegment]
 """Level -> the one segment with voxels that has it, in ascending order."""
@@ -208,10 +208,16 @@ def side_offset(context: MeasuredSegmentation, chain: Chain, levels: Collection[
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """End of a rib towards the spine, in LPS mm: its middle, and voxels of it."""
+    """End of a rib towards the spine, in LPS mm.
+
+    middle : of the voxels that are the head
+    points : some of them
+    is_near : it is so near to the spine that its height is that of the vertebra
+    """
 
     middle: PointMm
     points: NDArray[np.float64]
+    is_near: bool
 
 
 def heads(context: MeasuredSegmentation, chain: Chain) -> Mapping[int, Head]:
@@ -239,7 +245,8 @@ def _head(part: MeasuredSegment, context: MeasuredSegmentation) -> Head | None:
     if middle is None:
         return None
     away = np.abs(points[:, 0] - middle)
-    if away.min() > _NEAR_SPINE_MM:
+    is_near = bool(away.min() <= _NEAR_SPINE_MM)
+    if not is_near and not is_complete(part):
         return None
     end = away <= away.min() + _HEAD_MM
     shape = np.array(part.ct.geometry.shape)
@@ -247,7 +254,7 @@ def _head(part: MeasuredSegment, context: MeasuredSegmentation) -> Head | None:
     if (indices[end] < margin).any() or (indices[end] >= shape - margin).any():
         return None
     x, y, z = points[end].mean(axis=0)
-    return Head((float(x), float(y), float(z)), points[end])
+    return Head((float(x), float(y), float(z)), points[end], is_near)
 
 
 def sampled(part: MeasuredSegment, context: MeasuredSegmentation) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -311,7 +318,7 @@ def head_offset(
     found = []
     for level, head in heads(context, chain).items():
         at = spine.level_at(head.middle[2])
-        if at is not None and (levels is None or level in levels):
+        if at is not None and head.is_near and (levels is None or level in levels):
             usual = _USUAL_HEAD if level < _FIRST_LOW_HEAD else 0.0
             found.append(level - (at - RIB_TO_SPINE) - usual)
     return (median(found), len(found)) if found else None

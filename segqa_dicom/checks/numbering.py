@@ -88,7 +88,8 @@ def _ribs_at_spine(case: MeasuredCase, shift: Shift, disputed: Collection[Chain]
     offset = None if spine is None else head_offset(contexts[0], shift.chain, spine, shift.levels)
     if spine is None or offset is None:
         return None
-    level = next(level for level in heads(contexts[0], shift.chain) if level in shift.levels)
+    ends = heads(contexts[0], shift.chain)
+    level = next(level for level, head in ends.items() if level in shift.levels and head.is_near)
     at = level_name(Chain.SPINE, level - shift.by + RIB_TO_SPINE)
     return _closer(offset[0], shift.by, f"its rib {level} begins at {at}")
 
