@@ -14,6 +14,7 @@ import pytest
 from segqa_dicom.anatomy import (
     all_structures,
     code_defects,
+    equivalences,
     label_map,
     label_map_names,
     side_in_words,
@@ -22,6 +23,7 @@ from segqa_dicom.anatomy import (
 )
 from segqa_dicom.errors import ConfigurationError
 from segqa_dicom.model import Code, CodedStructure
+from segqa_dicom.reading.codes import unlisted
 from tests.shared import shared
 
 pytestmark = pytest.mark.shared
@@ -93,6 +95,21 @@ def test_every_row_of_a_table_of_codes_resolves_or_is_a_known_defect(name: str) 
         assert canonical_name(row.label) in (None, found.canonical), (row.label, found.canonical)
         if found.paired:
             assert side_in_words(row.label.replace("OAR_", "")) in (None, found.side), row.label
+
+
+def test_no_code_is_invented() -> None:
+    """Every code stands in one of the tables or in a context group of DICOM."""
+    listed = {code.value for name in TABLES for row in coded_rows(name) for code in parts_of(row.codes)}
+    ours = [one.codes for one in all_structures() if one.codes is not None]
+    ours += [CodedStructure(type=Code(row.type.split(".")[0], "SCT")) for row in equivalences()]
+    for codes in ours:
+        foreign = {code.value for code in unlisted(codes)} - listed
+        assert foreign == set(), codes.key
+
+
+def parts_of(codes: CodedStructure) -> list[Code]:
+    found = (codes.type, codes.modifier, codes.region, codes.region_modifier)
+    return [code for code in found if code is not None]
 
 
 def test_every_known_defect_is_still_in_a_table() -> None:
