@@ -30,7 +30,8 @@ from segqa_dicom.selftest.injection import Changed, Injection, in_model
 from segqa_dicom.selftest.objects import drop_referenced_instance, rotate_frame_order
 
 LIVER, SPLEEN = "10200004.SCT|||", "78961009.SCT|||"
-KIDNEY_LEFT, KIDNEY_RIGHT = "64033007.SCT|7771000.SCT||", "64033007.SCT|24028007.SCT||"
+KIDNEY_LEFT, KIDNEY_RIGHT = KIDNEYS = "64033007.SCT|7771000.SCT||", "64033007.SCT|24028007.SCT||"
+ADRENALS = "23451007.SCT|7771000.SCT||", "23451007.SCT|24028007.SCT||"
 ORGANS = (LIVER, SPLEEN, KIDNEY_LEFT, KIDNEY_RIGHT)
 T8, RIB_7 = 15, 7
 """Levels (`structures.toml`) where errors of chains are made if they are there: in the middle of them."""
@@ -46,13 +47,13 @@ ISLAND_DISTANCE = 6
 # ------------------------------------------------------------------------------------------------- who is fit for it
 
 
-def _organ(segmentation: Segmentation, *wanted: str, complete: bool = True) -> Part | None:
+def _organ(segmentation: Segmentation, *wanted: str, complete: bool = True, large: bool = True) -> Part | None:
     """The first of the wanted structures that is large and in one piece, else the largest organ, else of all.
 
     In one piece, because what is in pieces already has complaints that the injected error would hide behind.
-    complete : False = it may be cut off by the scan
+    complete, large : False = it may be cut off by the scan, or small
     """
-    fit = [part for part in parts_of(segmentation) if part.known.components == 1 and part.is_large]
+    fit = [part for part in parts_of(segmentation) if part.known.components == 1 and (part.is_large or not large)]
     order = sorted(
         (part for part in fit if part.is_complete or not complete),
         key=lambda part: (
@@ -236,21 +237,27 @@ def _hollow(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
     return None if part is None else _of_one(part, segmentation, partial(errors.hollow, value=part.value))
 
 
-def _kidney(segmentation: Segmentation) -> Part | None:
-    """A complete kidney: large enough to change, and with another one to compare it with."""
-    part = _organ(segmentation, KIDNEY_LEFT, KIDNEY_RIGHT)
-    return part if part is not None and part.key in (KIDNEY_LEFT, KIDNEY_RIGHT) else None
+def _one_of(segmentation: Segmentation, wanted: tuple[str, ...], *, large: bool = True) -> Part | None:
+    """A complete one of some organs that come in pairs, so that there is one to compare it with."""
+    part = _organ(segmentation, *wanted, large=large)
+    return part if part is not None and part.key in wanted else None
 
 
-def _resize(segmentation: Segmentation, _ct: CtVolume, *, change: Callable[..., NDArray[Any]]) -> Changed | None:
-    """A kidney two voxels smaller or larger on all sides."""
-    part = _kidney(segmentation)
-    return None if part is None else _of_one(part, segmentation, partial(change, value=part.value, voxels=2))
+def _erode(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
+    """A kidney two voxels smaller on all sides."""
+    part = _one_of(segmentation, KIDNEYS)
+    return None if part is None else _of_one(part, segmentation, partial(errors.erode, value=part.value, voxels=2))
+
+
+def _dilate(segmentation: Segmentation, _ct: CtVolume, *, wanted: tuple[str, ...]) -> Changed | None:
+    """One of a pair two voxels larger on all sides."""
+    part = _one_of(segmentation, wanted, large=False)
+    return None if part is None else _of_one(part, segmentation, partial(errors.dilate, value=part.value, voxels=2))
 
 
 def _displace(segmentation: Segmentation, ct: CtVolume) -> Changed | None:
     """A kidney 8 cm nearer to the head or the feet, among other tissue."""
-    part = _kidney(segmentation)
+    part = _one_of(segmentation, KIDNEYS)
     if part is None:
         return None
     slices, end = round(80 / ct.geometry.slice_spacing_mm), ct.geometry.shape[0]
@@ -318,13 +325,20 @@ INJECTIONS = (
         "erode",
         "a kidney 2 voxels too small on all sides",
         ("X1", "L2", "V3"),
-        in_model(partial(_resize, change=errors.erode)),
+        in_model(_erode),
     ),
     Injection(
         "dilate",
+        "an adrenal gland 2 voxels too large on all sides",
+        ("X1", "X3", "L2", "V2", "V3"),
+        in_model(partial(_dilate, wanted=ADRENALS)),
+    ),
+    # The limit of rules without a cohort: a third more volume on one side is within what healthy pairs differ by.
+    Injection(
+        "dilate-kidney",
         "a kidney 2 voxels too large on all sides",
         ("X1", "L2", "V3"),
-        in_model(partial(_resize, change=errors.dilate)),
+        in_model(partial(_dilate, wanted=KIDNEYS)),
     ),
     Injection("displace", "a kidney 8 cm too high or too low", ("H1", "H2", "X1", "X3", "C3"), in_model(_displace)),
     Injection("duplicate", "an organ twice in one SEG", ("T5",), in_model(_duplicate)),
