@@ -80,6 +80,15 @@ def drop_slice(labels: Labels, value: int, index: int) -> Labels:
     return result
 
 
+def cut_off(labels: Labels, value: int, *, share: float) -> Labels:
+    """A structure of which so large a share of its slices, the last ones, is not segmented."""
+    result = labels.copy()
+    slices = _surroundings(labels, value, margin=0)[0]
+    part = result[slices.start + round((1 - share) * (slices.stop - slices.start)) : slices.stop]
+    part[part == value] = 0
+    return result
+
+
 def leak(labels: Labels, value: int, *, rows: int, columns: int, over_others: bool = True) -> Labels:
     """A structure that grows sideways by that many voxels (negative: to the front, or to the right), over anything.
 

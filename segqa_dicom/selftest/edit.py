@@ -125,13 +125,31 @@ def without(segmentation: Segmentation, index: int) -> Segmentation:
 def with_copy(segmentation: Segmentation, index: int, label: str) -> Segmentation:
     """A segment a second time, in a layer of its own, under another label."""
     its = segmentation.segments[index]
-    value = len(segmentation.segments) + 1
-    dtype = np.uint8 if value < 256 else np.uint16
-    layer = np.zeros(segmentation.layers[0].shape, dtype)
-    layer[segmentation.layers[its.layer] == index + 1] = value
-    number = segmentation.segments[-1].number + 1
-    copy = replace(its, number=number, label=label, layer=len(segmentation.layers), tracking_id=label, tracking_uid="")
-    return _anew(segmentation, [*segmentation.segments, copy], [*segmentation.layers, layer])
+    count = len(segmentation.segments)
+    number, layer = segmentation.segments[-1].number + 1, len(segmentation.layers)
+    copy = replace(its, number=number, label=label, layer=layer, tracking_id=label, tracking_uid="")
+    alone = _layer_of(segmentation.layers[its.layer] == index + 1, count + 1)
+    return _anew(segmentation, [*segmentation.segments, copy], [*segmentation.layers, alone])
+
+
+def with_overlap(
+    segmentation: Segmentation, index: int, change: Callable[[NDArray[np.bool_]], NDArray[np.bool_]]
+) -> Segmentation:
+    """A segment with another mask, which may lie over others: it gets a layer of its own."""
+    its = segmentation.segments[index]
+    mask = change(segmentation.layers[its.layer] == index + 1)
+    frames = int(mask.any(axis=(1, 2)).sum())
+    segments = [*segmentation.segments]
+    segments[index] = replace(its, layer=len(segmentation.layers), frame_count=frames)
+    layers = [*segmentation.layers]
+    layers[its.layer] = errors.remove(layers[its.layer], index + 1)
+    return _anew(segmentation, segments, [*layers, _layer_of(mask, index + 1)])
+
+
+def _layer_of(mask: NDArray[np.bool_], value: int) -> LabelArray:
+    if value < 256:
+        return mask.astype(np.uint8) * np.uint8(value)
+    return mask.astype(np.uint16) * np.uint16(value)
 
 
 def with_number(segmentation: Segmentation, index: int, number: int) -> Segmentation:

@@ -75,6 +75,13 @@ def test_one_slice_is_gone(labels: np.ndarray) -> None:
     assert unchanged_elsewhere(labels, after, 2)
 
 
+def test_the_last_slices_are_cut_off(labels: np.ndarray) -> None:
+    after = errors.cut_off(labels, 2, share=0.3)
+    assert (after == 2).sum() == (labels == 2).sum() * 7 // 10
+    assert not (after[9:] == 2).any()
+    assert unchanged_elsewhere(labels, after, 2)
+
+
 def test_a_leak_goes_one_way_and_not_around(labels: np.ndarray) -> None:
     after = errors.leak(labels, 4, rows=0, columns=20)
     grown = np.argwhere((after == 4) & (labels != 4))
