@@ -179,13 +179,19 @@ def mirrored(context: MeasuredSegmentation, point: NDArray[np.float64]) -> NDArr
 # ------------------------------------------------------------------------------------------------- ribs and sides
 
 
-def side_offset(context: MeasuredSegmentation, chain: Chain, levels: Collection[int] | None = None) -> int | None:
+def side_offset(
+    context: MeasuredSegmentation, chain: Chain, levels: Collection[int] | None = None, *, only_complete: bool = False
+) -> int | None:
     """Level of a rib minus that of the other side's rib at the same place, if it is the same for all; else None.
 
     levels : of the ribs to look at; None = all
-    Places are compared as mirror images of centroids, so cut off ribs count as well: both sides are cut off alike.
+    only_complete : leave out ribs that the image cuts off. Both sides are cut off alike if the patient lies straight;
+        a patient who is turned has other ribs in the last slice on the left than on the right
+    Places are compared as mirror images of centroids.
     """
     here, there = members(context, chain), members(context, OTHER_SIDE[chain])
+    if only_complete:
+        here, there = complete(here), complete(there)
     chosen = {level: part for level, part in here.items() if levels is None or level in levels}
     images = {level: mirrored(context, centre(part)) for level, part in chosen.items()}
     places = {level: centre(part) for level, part in there.items()}

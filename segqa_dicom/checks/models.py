@@ -13,7 +13,7 @@ from statistics import mean
 
 import numpy as np
 
-from segqa_dicom.anatomy import Side, opposite_key
+from segqa_dicom.anatomy import Group, Side, opposite_key
 from segqa_dicom.checks import numbering
 from segqa_dicom.checks.chains import MAX_SHIFT, Chain, Shift, centre, chain_of, members, name_of, span
 from segqa_dicom.checks.finding import Severity
@@ -22,6 +22,8 @@ from segqa_dicom.checks.ruleset import Limits
 from segqa_dicom.checks.subject import MeasuredCase, MeasuredSegment, MeasuredSegmentation
 from segqa_dicom.measures.overlap import dice
 
+CROSSES_MIDLINE = (Group.VESSEL, Group.BOWEL, Group.TISSUE, Group.REGION, Group.UNKNOWN)
+"""Groups whose one-sided members may well lie on the other side of the midline."""
 MAX_NAMES = 10
 """Structures that a message names before it says how many more there are."""
 
@@ -323,7 +325,7 @@ def _exchanged_sides(case: MeasuredCase, limits: Limits) -> SeriesResults:
     """Pairs whose left is what other results call right: one finding for each result that has them the wrong way."""
     found: dict[int, dict[str, MeasuredSegment]] = {}
     for one, other in permutations(range(len(case.segmentations)), 2):
-        for part, its in _exchanged(case, one, other, limits["min_dice"]):
+        for part, its in _exchanged(case, one, other, limits["min_dice_of_sides"]):
             if _lies_on_the_wrong_side(case.segmentations[one], part, its):
                 found.setdefault(one, {})[part.key] = part
     for one, parts in found.items():
@@ -355,10 +357,13 @@ def _exchanged(
 def _lies_on_the_wrong_side(context: MeasuredSegmentation, part: MeasuredSegment, its: MeasuredSegment) -> bool:
     """Whether it is this segment and not the other result's that has the wrong side.
 
-    Left is where x is greater than that of the counterpart, or than the middle of the body.
+    Left is where x is greater than that of the counterpart, or than the middle of the body; a vessel without
+    counterpart may lie anywhere.
     """
     key = opposite_key(part.key)
     counterparts = [found for found in context.by_key.get(key or "", []) if not found.is_empty]
     x = float(centre(part)[0])
+    if not counterparts and part.known.group in CROSSES_MIDLINE:
+        return False
     middle = float(centre(counterparts[0])[0]) if counterparts else context.midline_x_mm(float(centre(its)[2]))
     return middle is not None and (x < middle if part.side is Side.LEFT else x > middle)

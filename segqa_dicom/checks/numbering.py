@@ -32,7 +32,7 @@ from segqa_dicom.checks.chains import (
     side_offset,
     span,
 )
-from segqa_dicom.checks.registry import Result, SeriesResults, failed, warned
+from segqa_dicom.checks.registry import SeriesResults, failed, warned
 from segqa_dicom.checks.ruleset import Limits
 from segqa_dicom.checks.subject import MeasuredCase, MeasuredSegment, MeasuredSegmentation
 
@@ -226,16 +226,21 @@ def inconsistent(context: MeasuredSegmentation, at: int, explained: Collection[C
         return
     by = side_offset(context, Chain.LEFT_RIBS)
     if by:
-        yield _sides_differ(context, at, by)
+        yield from _sides_differ(context, at, by)
     elif Chain.SPINE not in explained:
         yield from _ribs_differ_from_spine(context, at, limits)
 
 
-def _sides_differ(context: MeasuredSegmentation, at: int, by: int) -> Result:
-    """One finding about the side that is wrong, or about both."""
+def _sides_differ(context: MeasuredSegmentation, at: int, by: int) -> SeriesResults:
+    """One finding about the side that is wrong; if the heads do not tell which one, a warning about both.
+
+    Of ribs that the image cuts off the place alone proves nothing: in a patient who is turned they differ, too.
+    """
     left = members(context, Chain.LEFT_RIBS)
     pairs = [level for level in left if level - by in members(context, Chain.RIGHT_RIBS)]
     chain = _wrong_side(context, by)
+    if chain is None and side_offset(context, Chain.LEFT_RIBS, only_complete=True) != by:
+        return
     of = chain or Chain.LEFT_RIBS
     by = by if of is Chain.LEFT_RIBS else -by
     levels = pairs if of is Chain.LEFT_RIBS else [level + by for level in pairs]
@@ -244,7 +249,8 @@ def _sides_differ(context: MeasuredSegmentation, at: int, by: int) -> Result:
         "these are wrong: their heads lie at other vertebrae" if chain else "nothing in the image tells which are wrong"
     )
     mine = members(context, of)
-    return failed(
+    complain = failed if chain else warned
+    yield complain(
         f"{name_of(context)}: the {of} are numbered {abs(by)} {direction} than the {OTHER_SIDE[of]} at their places: "
         f"{span(of, levels)} beside {span(of, [level - by for level in levels])}; {why}",
         value=float(by),
