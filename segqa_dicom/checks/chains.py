@@ -74,6 +74,7 @@ class Shift:
 
 
 _members: WeakKeyDictionary[MeasuredSegmentation, dict[Chain, dict[int, MeasuredSegment]]] = WeakKeyDictionary()
+_offsets: WeakKeyDictionary[MeasuredSegmentation, int | None] = WeakKeyDictionary()
 _heads: WeakKeyDictionary[MeasuredSegmentation, dict[Chain, dict[int, Head]]] = WeakKeyDictionary()
 
 
@@ -210,6 +211,13 @@ def side_offset(
     # Ribs lie 20 to 30 mm apart; a scoliosis moves both sides against each other by less than half of that.
     others = [mean for shift, mean in means.items() if shift != best]
     return best if means[best] < 20 and all(mean > means[best] + 8 for mean in others) else None
+
+
+def left_offset(context: MeasuredSegmentation) -> int | None:
+    """`side_offset` of the left ribs: what is not 0 is a matter of X4, and of no other rule."""
+    if context not in _offsets:
+        _offsets[context] = side_offset(context, Chain.LEFT_RIBS)
+    return _offsets[context]
 
 
 @dataclass(frozen=True, eq=False)

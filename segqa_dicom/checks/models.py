@@ -24,6 +24,8 @@ from segqa_dicom.measures.overlap import dice
 
 CROSSES_MIDLINE = (Group.VESSEL, Group.BOWEL, Group.TISSUE, Group.REGION, Group.UNKNOWN)
 """Groups whose one-sided members may well lie on the other side of the midline."""
+_MIRRORED, _MIN_PAIRS = 0.7, 3
+"""Share of the pairs that are the wrong way round in a mirrored segmentation, and how many there must be (as L3)."""
 MAX_NAMES = 10
 """Structures that a message names before it says how many more there are."""
 
@@ -44,6 +46,20 @@ def dice_of(case: MeasuredCase, one: int, part: MeasuredSegment, other: int, its
     return dice(counts.get(*labels), *voxels) or 0.0
 
 
+def _is_mirrored(context: MeasuredSegmentation) -> bool:
+    """Whether most pairs are the wrong way round: rule L3 says that once for all of them."""
+    pairs = [
+        (part, others[0])
+        for part in context.segments
+        if part.side is Side.LEFT
+        and not part.is_empty
+        and len(others := context.by_key.get(opposite_key(part.key) or "", [])) == 1
+        and not others[0].is_empty
+    ]
+    wrong = sum(centre(left)[0] <= centre(right)[0] for left, right in pairs)
+    return len(pairs) >= _MIN_PAIRS and bool(wrong >= _MIRRORED * len(pairs))
+
+
 # ------------------------------------------------------------------------------------------------- X3
 
 
@@ -59,7 +75,8 @@ def outlier(case: MeasuredCase, limits: Limits) -> SeriesResults:
     """Structures in which one result agrees with no other, while all others agree among themselves."""
     found: dict[int, list[tuple[MeasuredSegment, float]]] = {}
     for one, part, agreement in _outliers(case, limits):
-        found.setdefault(one, []).append((part, agreement))
+        if not _is_mirrored(case.segmentations[one]):
+            found.setdefault(one, []).append((part, agreement))
     for one in sorted(found):
         parts = sorted(found[one], key=lambda entry: entry[1])
         names = [f"{part.label} ({agreement:.2f})" for part, agreement in parts]
@@ -324,7 +341,10 @@ def _untold(case: MeasuredCase, shifts: Sequence[Shift]) -> Result:
 def _exchanged_sides(case: MeasuredCase, limits: Limits) -> SeriesResults:
     """Pairs whose left is what other results call right: one finding for each result that has them the wrong way."""
     found: dict[int, dict[str, MeasuredSegment]] = {}
+    mirrored = [_is_mirrored(context) for context in case.segmentations]
     for one, other in permutations(range(len(case.segmentations)), 2):
+        if mirrored[one]:
+            continue
         for part, its in _exchanged(case, one, other, limits["min_dice_of_sides"]):
             if _lies_on_the_wrong_side(case.segmentations[one], part, its):
                 found.setdefault(one, {})[part.key] = part

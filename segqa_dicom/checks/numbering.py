@@ -26,6 +26,7 @@ from segqa_dicom.checks.chains import (
     heads,
     heights,
     is_complete,
+    left_offset,
     level_name,
     members,
     name_of,
@@ -224,7 +225,7 @@ def inconsistent(context: MeasuredSegmentation, at: int, explained: Collection[C
     """
     if set(explained) & set(RIBS):
         return
-    by = side_offset(context, Chain.LEFT_RIBS)
+    by = left_offset(context)
     if by:
         yield from _sides_differ(context, at, by)
     elif Chain.SPINE not in explained:

@@ -25,12 +25,12 @@ from segqa_dicom.checks.chains import (
     extent_z_mm,
     heads,
     is_complete,
+    left_offset,
     level_name,
     members,
     mirrored,
     sampled,
     sampled_in,
-    side_offset,
     span,
 )
 from segqa_dicom.checks.finding import Severity
@@ -56,7 +56,7 @@ _FLOATING = 12
 )
 def pairs(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
     """Every rib has a counterpart; there are 12 pairs, 11 or 13 as a variant. One finding for all of a segmentation."""
-    if not all(members(context, chain) for chain in RIBS) or side_offset(context, Chain.LEFT_RIBS):
+    if not all(members(context, chain) for chain in RIBS) or left_offset(context):
         return
     alone = {chain: _without_counterpart(context, chain) for chain in RIBS}
     skipped = _skipped_on_both_sides(context)
@@ -260,7 +260,7 @@ def _distance_mm(part: MeasuredSegment, one: NDArray[np.float64], other: NDArray
 )
 def head_gap(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
     """Ribs that begin too far from their vertebra, where the others of the same result do not."""
-    if any(side_offset(context, chain) for chain in RIBS):
+    if left_offset(context):
         return
     gaps = {
         (chain, level): gap

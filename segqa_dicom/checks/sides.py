@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from segqa_dicom.anatomy import Group, Side, opposite_key, rib_asymmetry
+from segqa_dicom.checks.chains import left_offset
 from segqa_dicom.checks.finding import Severity
 from segqa_dicom.checks.registry import Scope, SegmentResult, SeriesResults, failed, not_run, passed, rule, warned
 from segqa_dicom.checks.ruleset import Limits
@@ -82,6 +83,8 @@ def asymmetry(part: MeasuredSegment, context: MeasuredSegmentation, limits: Limi
         return None
     if part.is_truncated or other.is_truncated:
         return not_run("one of the two is cut off by the image")
+    if part.known.group is Group.RIB and left_offset(context):
+        return not_run("left and right ribs are numbered differently")
     volumes = part.measures.shape.volume_ml, other.measures.shape.volume_ml
     difference = abs(volumes[0] - volumes[1]) / sum(volumes)
     limit = _allowed_difference(part, limits)

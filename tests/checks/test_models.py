@@ -41,6 +41,11 @@ def vertebrae(by: int, *, down_to: str = "L5") -> Labels:
     return errors.renumber(other_truth(), moved)
 
 
+def mirrored() -> Labels:
+    """A whole result with left and right exchanged: rule L3 says so."""
+    return errors.mirror(other_truth(), list(zip(ribs("left"), ribs("right"), strict=True)))
+
+
 def organ(*boxes: Box) -> Case:
     """Results of one organ."""
     parts = [[Part("liver", LIVER, [one]), Part("spleen", SPLEEN, [box(4, 20, 26)])] for one in boxes]
@@ -88,6 +93,7 @@ QUIET: list[tuple[str, Callable[[], Case]]] = [
     ("X4", lambda: cut_above(truth(), "T8")),
     ("X4", lambda: kidneys(RIGHT_WAY, RIGHT_WAY)),
     ("X4", lambda: organ(HERE, THERE)),
+    *((rule, lambda: models(truth(), mirrored(), truth())) for rule in ("X3", "X4")),
 ]
 
 
@@ -185,6 +191,12 @@ def test_a_whole_patient_numbered_too_high_is_one_finding_per_chain() -> None:
     found = complaints(results(models(truth(), labels), "X4"))
     assert len(found) == 3
     assert all(one.message.startswith("B: ") for one in found)
+
+
+def test_cut_off_ribs_of_a_single_result_are_judged_by_their_heads() -> None:
+    found = shift_of(cut_above(left_ribs(-2), "T11"))
+    assert "the left ribs are numbered 2 lower" in found.message
+    assert "these are wrong" in found.message
 
 
 def test_the_outlier_is_blamed_and_its_structures_are_named() -> None:
