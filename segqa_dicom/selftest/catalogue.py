@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -118,12 +119,14 @@ def _swap_pair(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
     return _changed(with_names_of(segmentation, names), [left, right])
 
 
-def _exchange(segmentation: Segmentation, _ct: CtVolume, *, labels: bool) -> Changed | None:
-    """The codes of a kidney and the liver exchanged; with or without what people read."""
+def _exchange(
+    segmentation: Segmentation, _ct: CtVolume, *, keys: tuple[str, str], labels: bool = True
+) -> Changed | None:
+    """The codes of two structures exchanged; with or without what people read."""
     by_key = {part.key: part for part in parts_of(segmentation)}
-    if not {LIVER, KIDNEY_LEFT} <= set(by_key):
+    if not set(keys) <= set(by_key):
         return None
-    one, other = by_key[KIDNEY_LEFT], by_key[LIVER]
+    one, other = (by_key[key] for key in keys)
     names = {one.index: other.index, other.index: one.index}
     return _changed(with_names_of(segmentation, names, labels=labels), [one, other])
 
@@ -155,6 +158,14 @@ def _merge_levels(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
     return _changed(without(with_voxels(segmentation, upper.layer, change), upper.index), pair)
 
 
+def _cut_level(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
+    """Two thirds of a vertebra, from one end on, missing."""
+    pair = _neighbours(chain(parts_of(segmentation), Group.VERTEBRA), T8)
+    if pair is None:
+        return None
+    return _of_one(pair[0], segmentation, partial(errors.cut_off, value=pair[0].value, share=2 / 3))
+
+
 def _cut_rib(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
     """The back of a rib given to the next one."""
     parts = parts_of(segmentation)
@@ -175,12 +186,19 @@ def _remove_organ(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
     return _remove(_organ(segmentation, *ORGANS), segmentation)
 
 
-def _remove_level(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
-    """A vertebra between two complete ones: at the end of the chain, it may not be in the scan."""
-    levels = chain(parts_of(segmentation), Group.VERTEBRA)
+def _inner(levels: dict[int, Part], wanted: int) -> Part | None:
+    """A member of a chain between two complete ones, near a wanted level: at the end it may not be in the scan."""
     complete = {level for level, part in levels.items() if part.is_complete}
     inner = [level for level in complete if {level - 1, level + 1} <= complete]
-    return _remove(levels[min(inner, key=lambda level: abs(level - T8))], segmentation) if inner else None
+    return levels[min(inner, key=lambda level: abs(level - wanted))] if inner else None
+
+
+def _remove_level(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
+    return _remove(_inner(chain(parts_of(segmentation), Group.VERTEBRA), T8), segmentation)
+
+
+def _remove_rib(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
+    return _remove(_inner(chain(parts_of(segmentation), Group.RIB, Side.RIGHT), RIB_7), segmentation)
 
 
 # ------------------------------------------------------------------------------------------------- voxels
@@ -282,6 +300,7 @@ def _cut_off(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
 
 def _overlap(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
     """A kidney and what it grew into by three voxels, which both claim now."""
+    parts = parts_of(segmentation)
     part = _organ(segmentation, *KIDNEYS, *ORGANS, complete=False)
     if part is None:
         return None
@@ -289,7 +308,13 @@ def _overlap(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
     def grown(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         return np.asarray(errors.dilate(mask.astype(np.uint8), 1, voxels=3) > 0)
 
-    return _changed(with_overlap(segmentation, part.index, grown), [part])
+    changed = with_overlap(segmentation, part.index, grown)
+    mask = changed.layers[-1] > 0
+    shared = {
+        (number, int(value)) for number, layer in enumerate(segmentation.layers) for value in np.unique(layer[mask])
+    }
+    others = [one for one in parts if (one.layer, one.value) in shared and one is not part]
+    return replace(_changed(changed, [part, *others]), what=part.label)
 
 
 def _lobe_below_lung(segmentation: Segmentation, ct: CtVolume) -> Changed | None:
@@ -327,37 +352,45 @@ INJECTIONS = (
     Injection(
         "exchange-codes",
         "codes of kidney and liver exchanged, labels right",
-        ("X1", "X3", "V1", "V2", "L2"),
-        in_model(partial(_exchange, labels=False)),
+        ("X1", "X3", "V1", "V2", "L2", "C3"),
+        in_model(partial(_exchange, keys=(KIDNEY_LEFT, LIVER), labels=False)),
     ),
     Injection(
         "exchange-names",
         "codes and labels of kidney and liver exchanged",
-        ("X1", "X3", "V1", "V2", "L2"),
-        in_model(partial(_exchange, labels=True)),
+        ("X1", "X3", "V1", "V2", "L2", "C3"),
+        in_model(partial(_exchange, keys=(KIDNEY_LEFT, LIVER))),
+    ),
+    Injection(
+        "exchange-tissue",
+        "codes and labels of liver and a lobe of the lung exchanged",
+        ("H1", "H2"),
+        in_model(partial(_exchange, keys=(LIVER, LOWER_LOBES[1]))),
     ),
     Injection(
         "shift-spine",
         "vertebrae from T8 on named one level too low",
-        ("X4", "S2", "R2"),
+        ("X4", "S2"),
         in_model(partial(_shift_from, group=Group.VERTEBRA, first=T8)),
     ),
     Injection(
         "shift-whole-spine",
         "all vertebrae named one level too low",
-        ("X4", "R2"),
+        ("X4",),
         in_model(partial(_shift_from, group=Group.VERTEBRA, first=1)),
     ),
     Injection(
         "shift-ribs",
         "all left ribs named one lower",
-        ("X4", "R2", "R1"),
+        ("X4",),
         in_model(partial(_shift_from, group=Group.RIB, side=Side.LEFT, first=1)),
     ),
-    Injection("merge-levels", "T8 merged into T9", ("S4", "S5", "S2", "T1"), in_model(_merge_levels)),
+    Injection("merge-levels", "T8 merged into T9", ("S4", "S2", "T1"), in_model(_merge_levels)),
+    Injection("cut-level", "two thirds of a vertebra not segmented", ("S5",), in_model(_cut_level)),
     Injection("cut-rib", "part of a rib given to the next one", ("R2", "T1"), in_model(_cut_rib)),
     Injection("remove-organ", "an organ not segmented", ("F5",), in_model(_remove_organ)),
-    Injection("remove-level", "a vertebra not segmented", ("S2", "F5"), in_model(_remove_level)),
+    Injection("remove-level", "a vertebra not segmented", ("S2",), in_model(_remove_level)),
+    Injection("remove-rib", "a rib not segmented", ("R1", "F5"), in_model(_remove_rib)),
     Injection("island", "an island of an organ", ("T2",), in_model(_add_island)),
     Injection("drop-slice", "an organ missing in one slice", ("T4",), in_model(_drop_slice)),
     Injection("leak", "an organ leaking out of the body", ("F3",), in_model(_leak)),
@@ -381,8 +414,8 @@ INJECTIONS = (
         ("X1", "L2"),
         in_model(partial(_dilate, wanted=KIDNEYS)),
     ),
-    Injection("displace", "a kidney 8 cm too high or too low", ("X3", "H1", "H2", "C3"), in_model(_displace)),
-    Injection("cut-off", "two thirds of an organ not segmented", ("V1", "V2", "V3", "X3"), in_model(_cut_off)),
+    Injection("displace", "a kidney 8 cm too high or too low", ("X3", "C3"), in_model(_displace)),
+    Injection("cut-off", "two thirds of an organ not segmented", ("V1", "V2", "X3"), in_model(_cut_off)),
     Injection("lobe-below", "a piece of lung in the abdomen", ("C4",), in_model(_lobe_below_lung)),
     Injection("overlap", "a kidney that also claims its neighbours", ("C2", "T5"), in_model(_overlap)),
     Injection("duplicate", "an organ twice in one SEG", ("T5",), in_model(_duplicate)),
