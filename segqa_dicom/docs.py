@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from segqa_dicom.checks import all_rules, default_ruleset
+from segqa_dicom.checks.left_out import LEFT_OUT
 from segqa_dicom.config import Settings
 
 _MADE = "<!-- made by `python -m segqa_dicom.docs docs`; do not edit -->\n\n"
@@ -33,6 +34,8 @@ def rules_page() -> str:
         " only what changes):\n\n```toml\n[rules.T2]\nmax_volume_ml = 0.2\n\n[rules.K6]\nenabled = false\n```\n\n"
         "| id | rule | about | severity | gate | parameters | source |\n|---|---|---|---|---|---|---|\n"
         + "\n".join(rows)
+        + "\n\n## Left out\n\nRules of the catalogue that are not there.\n\n| id | why |\n|---|---|\n"
+        + "\n".join(f"| {name} | {reason} |" for name, reason in LEFT_OUT.items())
         + "\n"
     )
 

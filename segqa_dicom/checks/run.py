@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from segqa_dicom.checks import codes, dicom, field_of_view, models, ribs, sides, spine, topology
+from segqa_dicom.checks import (
+    adjacency,
+    attenuation,
+    codes,
+    dicom,
+    expected,
+    field_of_view,
+    models,
+    ribs,
+    sides,
+    spine,
+    topology,
+    volumes,
+)
 from segqa_dicom.checks.finding import SEVERITY_ORDER, Check, Finding
 from segqa_dicom.checks.registry import Result, Rule, Scope, all_rules
 from segqa_dicom.checks.ruleset import RuleSet
 from segqa_dicom.checks.subject import MeasuredCase, MeasuredSegment, MeasuredSegmentation
 
-RULE_MODULES = (field_of_view, topology, sides, spine, ribs, models, dicom, codes)
+RULE_MODULES = (
+    field_of_view, expected, topology, sides, spine, ribs, adjacency, attenuation, volumes, models, dicom, codes,
+)  # fmt: skip
 """Importing these fills the registry."""
 
 

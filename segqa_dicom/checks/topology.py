@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from segqa_dicom.anatomy import Group, may_overlap
+from segqa_dicom.anatomy import Group, are_exclusive, may_overlap
 from segqa_dicom.checks.finding import Severity
+from segqa_dicom.checks.gates import cut_off
 from segqa_dicom.checks.registry import Result, Scope, SegmentResult, failed, not_run, passed, rule, warned
 from segqa_dicom.checks.ruleset import Limits
 from segqa_dicom.checks.subject import MeasuredSegment, MeasuredSegmentation
@@ -74,6 +75,31 @@ def _islands(part: MeasuredSegment, limits: Limits) -> NDArray[np.intp]:
     if len(small):
         small[0] = False
     return np.flatnonzero(small)
+
+
+@rule(
+    "T3",
+    "Holes",
+    scope=Scope.SEGMENT,
+    severity=Severity.WARNING,
+    source="proposal; 1 % is not calibrated",
+    gate="complete structures that have no cavity or wall of their own (bowel, vessels, airways, skull, bladder)",
+)
+def holes(part: MeasuredSegment, _context: MeasuredSegmentation, limits: Limits) -> SegmentResult:
+    """Voxels without a label that a structure encloses on all sides."""
+    cavities = part.measures.cavities
+    if part.is_empty or cavities is None or part.known.holes_are_normal:
+        return None
+    if reason := cut_off(part):
+        return not_run(reason)
+    share = cavities.voxel_count / part.measures.shape.voxel_count
+    volume = cavities.voxel_count * part.ct.geometry.voxel_volume_ml
+    limit = limits["max_fraction"]
+    if share <= limit or volume < limits["min_volume_ml"] or cavities.location is None:
+        return passed(value=share, limit=limit)
+    k, i, j = cavities.location
+    message = f"encloses {volume:.2g} mL that have no label: {share:.1%} of its volume (limit {limit:.0%})"
+    return warned(message, value=share, limit=limit, location_mm=part.ct.geometry.point_at(k, i, j))
 
 
 @rule(
@@ -151,7 +177,7 @@ def _middle(part: MeasuredSegment, context: MeasuredSegmentation, below: int, ab
     scope=Scope.SEGMENT,
     severity=Severity.ERROR,
     source="DICOM SEG permits overlap (PS3.3, section C.8.20.3); anatomy mostly does not",
-    gate="parts and wholes, tissues and regions exempt from the overlap limit",
+    gate="parts and wholes, tissues and regions exempt from the overlap limit; organs that exclude each other: C2",
 )
 def overlapping(part: MeasuredSegment, context: MeasuredSegmentation, limits: Limits) -> SegmentResult:
     """Two segments that are the same voxels, or that share some although both cannot be there."""
@@ -175,7 +201,8 @@ def _judged(part: MeasuredSegment, partner: MeasuredSegment, shared: int, limits
         message = f"same voxels as segment {partner.segment.number} {partner.label} (Dice {dice:.3f})"
         return failed(message, value=dice, limit=limits["duplicate_dice"], location_mm=part.anchor_mm)
     share = shared / min(counts)
-    if share > limits["max_overlap_fraction"] and not may_overlap(part.segment.codes, partner.segment.codes):
+    is_free = may_overlap(part.segment.codes, partner.segment.codes) or are_exclusive(part.known, partner.known)
+    if share > limits["max_overlap_fraction"] and not is_free:
         message = (
             f"shares {shared} voxels with segment {partner.segment.number} {partner.label} ({share:.1%} of the smaller)"
         )

@@ -105,7 +105,7 @@ FIRES = [
     ("T4", "warning", liver(box(6, 10, 10, (4, 10, 10)), box(11, 10, 10, (4, 10, 10)))),
     ("T4", "warning", parts(Part("colon", COLON, [box(6, 10, 10, 5), box(12, 10, 10, 5)]))),
     ("T5", "error", parts(Part("liver", LIVER, [INSIDE]), Part("spleen", SPLEEN, [INSIDE]))),
-    ("T5", "warning", parts(Part("liver", LIVER, [INSIDE]), Part("spleen", SPLEEN, [box(12, 15, 15, 8)]))),
+    ("T5", "warning", parts(Part("liver", LIVER, [INSIDE]), Part("colon", COLON, [box(12, 15, 15, 8)]))),
     ("L1", "error", both(ON_THE_RIGHT, ON_THE_LEFT)),
     ("L1", "error", parts(Part("kidney_left", KIDNEY_LEFT, [ON_THE_RIGHT]), *spine())),
     ("L2", "warning", both(box(8, 12, 25, (8, 10, 8)), box(8, 15, 8, 5))),
@@ -183,6 +183,7 @@ QUIET = [
     ("T4", liver(BIG, box(18, 12, 12, 3))),
     ("T5", parts(Part("heart", HEART, [INSIDE]), Part("atrium", LEFT_ATRIUM, [box(10, 17, 17, 3)]))),
     ("T5", parts(Part("liver", LIVER, [INSIDE]), Part("spleen", SPLEEN, [ON_THE_LEFT]))),
+    ("T5", parts(Part("liver", LIVER, [INSIDE]), Part("spleen", SPLEEN, [box(12, 15, 15, 8)]))),  # C2
     ("L1", both(ON_THE_LEFT, ON_THE_RIGHT)),
     ("L1", parts(Part("kidney_left", KIDNEY_LEFT, [ON_THE_LEFT]), *spine())),
     ("L1", parts(Part("kidney_left", KIDNEY_LEFT, [ON_THE_RIGHT]))),
