@@ -42,6 +42,8 @@ _BEYOND = 1.5
 """Levels beyond the last complete vertebra to which heights are extrapolated."""
 _USUAL_HEAD, _FIRST_LOW_HEAD = 0.3, 11
 """Levels that the head of a rib lies above the centroid of its vertebra (between two of them); from rib 11 on 0."""
+_ALONG = 0.99
+"""Cosine from which on an axis of the image counts as an axis of the body."""
 _SAMPLE_MM = 3.0
 """Distance of the voxels that are looked at where every voxel is too many."""
 _HEAD_MM = 8.0
@@ -250,11 +252,12 @@ def _head(part: MeasuredSegment, context: MeasuredSegmentation) -> Head | None:
 
     In front the ribs come near to the middle, too.
     """
-    points, indices = sampled(part, context)
+    start, stop, middle_y = _dorsal_box(part)
+    points, indices = sampled_in(part, context, start, stop)
+    dorsal = points[:, 1] >= middle_y
+    points, indices = points[dorsal], indices[dorsal]
     if len(points) == 0:
         return None
-    dorsal = points[:, 1] >= (points[:, 1].min() + points[:, 1].max()) / 2
-    points, indices = points[dorsal], indices[dorsal]
     middle = context.midline_x_mm(float(points[:, 2].mean()))
     if middle is None:
         return None
@@ -269,6 +272,22 @@ def _head(part: MeasuredSegment, context: MeasuredSegmentation) -> Head | None:
         return None
     x, y, z = points[end].mean(axis=0)
     return Head((float(x), float(y), float(z)), points[end], is_near)
+
+
+def _dorsal_box(part: MeasuredSegment) -> tuple[NDArray[np.intp], NDArray[np.intp], float]:
+    """Start and stop of the box of a segment (of its dorsal half if rows lie so), and y of the middle of all of it."""
+    box, geometry = part.measures.shape.bounding_box, part.ct.geometry
+    assert box is not None  # noqa: S101 - members have voxels
+    start, stop = np.array(box.start), np.array(box.stop)
+    k, i, j = ((a + b - 1) / 2 for a, b in zip(box.start, box.stop, strict=True))
+    middle_y = geometry.point_at(k, i, j)[1]
+    # Only to save time: the points are compared with the middle anyway.
+    backwards = geometry.row_step_mm[1] / geometry.spacing_mm[1]
+    if backwards > _ALONG:
+        start[1] = int(i)
+    elif backwards < -_ALONG:
+        stop[1] = int(i) + 2
+    return start, stop, middle_y
 
 
 def sampled(part: MeasuredSegment, context: MeasuredSegmentation) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
