@@ -21,9 +21,10 @@ from segqa_dicom.selftest import INJECTIONS, Injected, Injection, Selftest, Subj
 from segqa_dicom.selftest.complaints import Complaint
 from segqa_dicom.selftest.phantom import write_phantom_study
 from segqa_dicom.selftest.run import Status
+from segqa_dicom.selftest.show import rule_rows
 from tests.command import Ran, segqa
 
-SMALL = (75, 90, 90)
+SMALL = (60, 70, 72)
 LIMITS = Settings().limits()
 BY_ID = {one.id: one for one in INJECTIONS}
 ISSUE_LIST = {
@@ -182,27 +183,57 @@ def test_without_its_rule_an_error_is_not_found() -> None:
     assert "F3" not in without_rule.active
 
 
-def test_a_blunt_rule_misses(subject: Subject) -> None:
+def test_a_blunt_rule_misses() -> None:
     (outcome,) = run_on_small("leak", overrides={"F3": {"max_fraction_outside": 1.0}}).outcomes
     assert outcome.status is Status.MISSED
     assert outcome.found_by == ()
 
 
-def test_an_error_without_a_rule_is_shown(subject: Subject) -> None:
-    nobody = replace(BY_ID["leak"], expected=("F99",))
-    (outcome,) = run_selftest([], default_ruleset(), LIMITS, shape=SMALL, injections=[nobody]).outcomes
+def elsewhere(subject: Subject) -> Injected | None:
+    injected = BY_ID["leak"].function(subject)
+    return injected and replace(injected, keys=frozenset({"somewhere else"}))
+
+
+def broken(_subject: Subject) -> Injected | None:
+    raise ValueError("out of paint")
+
+
+@pytest.fixture(scope="module")
+def odd() -> Selftest:
+    injections = [
+        replace(BY_ID["leak"], id="without rule", expected=("F99",)),
+        Injection("elsewhere", "", ("F3",), elsewhere),
+        Injection("broken", "", ("T1",), broken),
+        Injection("not here", "", ("T1",), lambda _subject: None),
+        BY_ID["leak"],
+    ]
+    return run_selftest([], default_ruleset(), LIMITS, shape=SMALL, injections=injections)
+
+
+def test_an_error_without_a_rule_is_shown(odd: Selftest) -> None:
+    outcome = odd.outcomes[0]
     assert outcome.status is Status.NO_RULE
     assert "F3" in dict(outcome.others)
+    (row,) = [one for one in rule_rows(odd) if one.rule == "F99"]
+    assert (row.state, row.expected, row.found, row.sensitivity) == ("no rule yet", ("without rule",), (), None)
 
 
-def test_a_complaint_about_another_structure_does_not_count(subject: Subject) -> None:
-    def elsewhere(one: Subject) -> Injected | None:
-        injected = BY_ID["leak"].function(one)
-        return injected and replace(injected, keys=frozenset({"somewhere else"}))
+def test_a_complaint_about_another_structure_does_not_count(odd: Selftest) -> None:
+    assert odd.outcomes[1].status is Status.MISSED
+    (row,) = [one for one in rule_rows(odd) if one.rule == "F3"]
+    assert (row.expected, row.found, row.sensitivity) == (("elsewhere", "leak"), ("leak",), 0.5)
 
-    wrong = Injection("leak", "", ("F3",), elsewhere)
-    (outcome,) = run_selftest([], default_ruleset(), LIMITS, shape=SMALL, injections=[wrong]).outcomes
-    assert outcome.status is Status.MISSED
+
+def test_an_injection_that_cannot_be_reviewed_is_named_and_the_others_go_on(odd: Selftest) -> None:
+    assert odd.outcomes[2].status is Status.NOT_REVIEWED
+    assert "out of paint" in odd.outcomes[2].reason
+    assert odd.outcomes[4].status is Status.FOUND
+    assert not odd.is_complete
+
+
+def test_what_is_not_possible_is_no_failure_of_a_rule(odd: Selftest) -> None:
+    assert odd.outcomes[3].status is Status.NOT_POSSIBLE
+    assert all("not here" not in one.expected for one in rule_rows(odd))
 
 
 @pytest.mark.parametrize(
@@ -242,18 +273,6 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_tested(study: Path) -> Non
     assert not found.is_complete
     assert [one.path.name for one in found.not_reviewed] == ["b.dcm"]
     assert found.baselines[1].segmentations == 2
-
-
-def test_an_injection_that_cannot_be_reviewed_is_named() -> None:
-    def broken(_subject: Subject) -> Injected | None:
-        raise ValueError("out of paint")
-
-    found = run_selftest(
-        [], default_ruleset(), LIMITS, shape=SMALL, injections=[Injection("x", "x", ("T1",), broken), BY_ID["leak"]]
-    )
-    assert [one.status for one in found.outcomes] == [Status.NOT_REVIEWED, Status.FOUND]
-    assert "out of paint" in found.outcomes[0].reason
-    assert not found.is_complete
 
 
 @pytest.mark.parametrize(("path", "words"), [("no/such/folder", "no such file"), (".", "nothing to test")])

@@ -100,6 +100,21 @@ def test_vertebrae_do_not_touch_each_other() -> None:
         assert not (grown & (found.labels == other)).any()
 
 
+def test_neighbouring_vertebrae_are_alike_in_volume() -> None:
+    found = phantom()
+    volumes = [np.count_nonzero(found.labels == found.value_of(label)) for label in VERTEBRAE]
+    assert all(0.8 < lower / upper < 1.35 for upper, lower in pairwise(volumes))
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_every_rib_begins_at_its_vertebra(side: str) -> None:
+    found = phantom()
+    for number in range(1, 13):
+        bone = found.labels == found.value_of(f"vertebrae_T{number}")
+        away = ndimage.distance_transform_edt(~bone, sampling=found.geometry.spacing_mm)
+        assert away[found.labels == found.value_of(f"rib_{side}_{number}")].min() < 8
+
+
 def test_hu_are_those_of_the_tissue() -> None:
     found = phantom()
     for label, low, high in (("liver", 75, 115), ("lung_upper_lobe_left", -880, -780), ("aorta", 130, 180)):
