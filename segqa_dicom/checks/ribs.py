@@ -12,8 +12,6 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-from scipy.spatial import cKDTree
 
 from segqa_dicom.checks.chains import (
     OTHER_SIDE,
@@ -37,6 +35,7 @@ from segqa_dicom.checks.finding import Severity
 from segqa_dicom.checks.registry import Result, Scope, SeriesResults, failed, noted, rule, warned
 from segqa_dicom.checks.ruleset import Limits
 from segqa_dicom.checks.subject import MeasuredSegment, MeasuredSegmentation
+from segqa_dicom.measures.crops import component_with, point_distances
 from segqa_dicom.measures.results import Box
 
 _FLOATING = 12
@@ -218,9 +217,8 @@ def _component(
     """Indices of the voxels of the component that holds `seed`."""
     place = Box(*((int(a), int(b), int(c)) for a, b, c in (box[:3], box[3:])))
     mask = context.segmentation.layers[part.segment.layer][place.slices] == part.index + 1
-    labels, _ = ndimage.label(mask, np.ones((3, 3, 3), bool))
-    k, i, j = seed - box[:3]
-    points: NDArray[np.float64] = (np.argwhere(labels == labels[k, i, j]) + box[:3]).astype(np.float64)
+    k, i, j = (int(place) for place in seed - box[:3])
+    points: NDArray[np.float64] = (np.argwhere(component_with(mask, (k, i, j))) + box[:3]).astype(np.float64)
     return points
 
 
@@ -233,18 +231,24 @@ def _touches(context: MeasuredSegmentation, piece: _Piece, other: MeasuredSegmen
     crop = context.segmentation.layers[other.segment.layer][
         tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
     ]
-    near = np.argwhere(crop == other.index + 1) + start
-    if len(near) == 0:
+    theirs = crop == other.index + 1
+    if not theirs.any():
         return False
-    nearest, _ = cKDTree(piece.points).query(near, distance_upper_bound=reach + 0.5, p=np.inf)
-    return bool(np.isfinite(nearest).any())
+    grown = np.zeros(crop.shape, bool)
+    grown[tuple((piece.points.astype(int) - start).T)] = True
+    for axis in range(3):
+        line = np.moveaxis(grown, axis, 0)  # a view: what is set here is set in `grown`
+        before = line.copy()
+        for step in range(1, min(reach, len(line) - 1) + 1):
+            line[step:] |= before[:-step]
+            line[:-step] |= before[step:]
+    return bool((grown & theirs).any())
 
 
 def _distance_mm(part: MeasuredSegment, one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     """Smallest distance between two sets of voxels."""
     spacing = np.array(part.ct.geometry.spacing_mm)
-    nearest, _ = cKDTree(other * spacing).query(one * spacing)
-    return float(nearest.min())
+    return float(point_distances(one * spacing, other * spacing).min())
 
 
 # ------------------------------------------------------------------------------------------------- R3, R4
@@ -294,8 +298,7 @@ def _gap_mm(context: MeasuredSegmentation, head: Head, level: int, reach_mm: flo
     points = [_points_around(context, vertebra, head, reach_mm) for vertebra in near]
     if not any(len(found) for found in points):
         points = [sampled(vertebra, context)[0] for vertebra in near]
-    nearest, _ = cKDTree(np.concatenate(points)).query(head.points)
-    return float(nearest.min())
+    return float(point_distances(head.points, np.concatenate(points)).min())
 
 
 def _points_around(

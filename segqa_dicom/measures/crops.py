@@ -15,7 +15,8 @@ def component_with(mask: NDArray[np.bool_], seed: tuple[int, int, int]) -> NDArr
     """The 26-connected component of a (slice, row, column) mask that holds `seed`; empty if that voxel is not set."""
     found = np.zeros(mask.shape, np.bool_)
     if mask[seed]:
-        _flood(np.ascontiguousarray(mask), *(int(place) for place in seed), found)
+        k, i, j = (int(place) for place in seed)
+        _flood(np.ascontiguousarray(mask), k, i, j, found)
     return found
 
 
