@@ -35,6 +35,9 @@ CATEGORY = Code("91723000", "SCT", "Anatomical Structure")
 
 Box = tuple[slice, slice, slice]
 
+NO_SIZES = {"rules": {"V1": {"enabled": False}}}
+"""For a rule set: the boxes are far smaller than what they are called."""
+
 
 def coded(value: str, meaning: str = "", modifier: Code | None = None, **more: Any) -> CodedStructure:
     return CodedStructure(**{"category": CATEGORY, "type": Code(value, "SCT", meaning), "modifier": modifier} | more)

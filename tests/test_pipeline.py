@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segqa_dicom.checks import Verdict, default_ruleset, ruleset_with
+from segqa_dicom.checks import Verdict, ruleset_with
 from segqa_dicom.measures.results import PairComparison, StructureComparison
 from segqa_dicom.model import Case, Code
 from segqa_dicom.pipeline import review
@@ -14,6 +14,7 @@ from tests.scenes import (
     KIDNEY_LEFT,
     LEFT,
     LIVER,
+    NO_SIZES,
     SPLEEN,
     Part,
     body_hu,
@@ -30,7 +31,7 @@ ONE, OTHER = "1.2.4.1", "1.2.4.2"
 
 
 def report(found: Case) -> CaseReport:
-    return review(found, default_ruleset())
+    return review(found, ruleset_with(NO_SIZES))
 
 
 def pair(*sides: list[Part], ruleset: dict | None = None) -> PairComparison:
@@ -139,8 +140,8 @@ def test_truncated_is_a_matter_of_the_scan_not_of_a_verdict() -> None:
 
 
 def test_risk_grows_with_failures_and_with_disagreement() -> None:
-    parts = [Part("liver", LIVER, [INSIDE]), Part("spleen", SPLEEN, [box(1, 5, 5), box(15, 30, 30)])]
-    other = [Part("liver", LIVER, [SHIFTED]), Part("spleen", SPLEEN, [box(1, 5, 5), box(15, 30, 30)])]
+    parts = [Part("liver", LIVER, [INSIDE]), Part("spleen", SPLEEN, [box(2, 5, 5), box(15, 30, 30)])]
+    other = [Part("liver", LIVER, [SHIFTED]), Part("spleen", SPLEEN, [box(2, 5, 5), box(15, 30, 30)])]
     found = segments(case(segmentation(parts, uid=ONE), segmentation(other, uid=OTHER)))
     assert found["liver"].risk == pytest.approx(1 - 4 / 6)
     assert found["spleen"].risk == pytest.approx(1.0)

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from segqa_dicom.checks import Finding, Outcome, Severity, default_ruleset, rule_titles
+from segqa_dicom.checks import Finding, Outcome, Severity, rule_titles, ruleset_with
 from segqa_dicom.model import Case, CtFacts
 from segqa_dicom.pipeline import review
 from segqa_dicom.report import html
@@ -21,6 +21,7 @@ from tests.scenes import (
     KIDNEY_LEFT,
     KIDNEY_RIGHT,
     LIVER,
+    NO_SIZES,
     SPLEEN,
     Part,
     box,
@@ -48,7 +49,7 @@ class Balance(HTMLParser):
 
 
 def page(found: Case, **options: int) -> str:
-    fragment = render_case(review(found, default_ruleset()), found, rule_titles=rule_titles(), **options)
+    fragment = render_case(review(found, ruleset_with(NO_SIZES)), found, rule_titles=rule_titles(), **options)
     return render_page([fragment])
 
 
@@ -117,7 +118,7 @@ def test_disagreement_without_a_failed_rule_is_shown() -> None:
 
 def test_findings_about_several_structures_name_them_and_draw_them() -> None:
     found = swapped_kidneys()
-    report = review(found, default_ruleset())
+    report = review(found, ruleset_with(NO_SIZES))
     keys = {one.segment.label: one.structure_key for one in report.segmentations[0].segments}
     finding = Finding(
         "X4",
@@ -139,7 +140,7 @@ def test_findings_about_several_structures_name_them_and_draw_them() -> None:
 
 def test_severity_comes_before_risk() -> None:
     found = swapped_kidneys()
-    fragment = render_case(review(found, default_ruleset()), found, rule_titles=rule_titles())
+    fragment = render_case(review(found, ruleset_with(NO_SIZES)), found, rule_titles=rule_titles())
     for kind in ("error", "warning"):
         cards = re.findall(rf'<article class="card {kind}">.*?</h4>', fragment, re.DOTALL)
         risks = [float(risk) for card in cards for risk in re.findall(r"risk ([\d.]+)</span>", card)]
@@ -165,7 +166,7 @@ def test_a_blank_of_the_heat_map_says_who_lacks_the_structure() -> None:
 
 def test_totals_and_contents_cover_all_sections() -> None:
     found = swapped_kidneys()
-    fragment = render_case(review(found, default_ruleset()), found, rule_titles=rule_titles())
+    fragment = render_case(review(found, ruleset_with(NO_SIZES)), found, rule_titles=rule_titles())
     text = render_page([fragment, fragment, render_not_reviewed([("a", None, "b")])])
     totals = dict(re.findall(r"<dt>([^<]+)</dt><dd>(\d+)</dd></div>", text[: text.index("<main>")]))
     assert totals["CT series"] == "2"
