@@ -5,6 +5,7 @@ from __future__ import annotations
 from segqa_dicom.anatomy import Group, Side, opposite_key, rib_asymmetry
 from segqa_dicom.checks.chains import left_offset
 from segqa_dicom.checks.finding import Severity
+from segqa_dicom.checks.gates import cut_off
 from segqa_dicom.checks.registry import Scope, SegmentResult, SeriesResults, failed, not_run, passed, rule, warned
 from segqa_dicom.checks.ruleset import Limits
 from segqa_dicom.checks.subject import MeasuredSegment, MeasuredSegmentation
@@ -81,8 +82,8 @@ def asymmetry(part: MeasuredSegment, context: MeasuredSegmentation, limits: Limi
     other = _opposite(part, context)
     if other is None:
         return None
-    if part.is_truncated or other.is_truncated:
-        return not_run("one of the two is cut off by the image")
+    if cut_off(part) or cut_off(other):
+        return not_run("one of the two may go on outside the image")
     if part.known.group is Group.RIB and left_offset(context):
         return not_run("left and right ribs are numbered differently")
     volumes = part.measures.shape.volume_ml, other.measures.shape.volume_ml

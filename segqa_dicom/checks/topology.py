@@ -26,8 +26,8 @@ def parts(part: MeasuredSegment, _context: MeasuredSegmentation, limits: Limits)
     allowed = part.known.components
     if part.is_empty or allowed is None:
         return None
-    if part.is_truncated:
-        return not_run("the structure is cut off by the image: its parts may be joined outside")
+    if cut_off(part):
+        return not_run("the structure may go on outside the image, where its parts may be joined")
     counts = part.measures.shape.components.voxel_counts
     if len(counts) <= allowed:
         return passed(value=float(len(counts)), limit=float(allowed))
