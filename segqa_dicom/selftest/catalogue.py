@@ -34,6 +34,7 @@ from segqa_dicom.selftest.objects import drop_referenced_instance, rotate_frame_
 LIVER, SPLEEN = "10200004.SCT|||", "78961009.SCT|||"
 KIDNEY_LEFT, KIDNEY_RIGHT = KIDNEYS = "64033007.SCT|7771000.SCT||", "64033007.SCT|24028007.SCT||"
 ADRENALS = "23451007.SCT|7771000.SCT||", "23451007.SCT|24028007.SCT||"
+STOMACH, BLADDER = "69695003.SCT|||", "89837001.SCT|||"
 LOWER_LOBES = "90572001.SCT|7771000.SCT||", "90572001.SCT|24028007.SCT||"
 ORGANS = (LIVER, SPLEEN, KIDNEY_LEFT, KIDNEY_RIGHT)
 T8, L4, RIB_7 = 15, 23, 7
@@ -183,7 +184,9 @@ def _remove(part: Part | None, segmentation: Segmentation) -> Changed | None:
 
 
 def _remove_organ(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
-    return _remove(_organ(segmentation, *ORGANS), segmentation)
+    """An organ that nobody lives without: a spleen or a kidney may have been removed."""
+    by_key = {part.key: part for part in parts_of(segmentation) if part.is_complete}
+    return _remove(next((by_key[key] for key in (LIVER, STOMACH, BLADDER) if key in by_key), None), segmentation)
 
 
 def _inner(levels: dict[int, Part], wanted: int) -> Part | None:
@@ -257,9 +260,11 @@ def _leak(segmentation: Segmentation, ct: CtVolume) -> Changed | None:
 
 
 def _hollow(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
-    """Nothing left of an organ but its wall."""
+    """Nothing left of an organ but its wall, if it is thick enough to have an inside."""
     part = _organ(segmentation, *ORGANS)
-    return None if part is None else _of_one(part, segmentation, partial(errors.hollow, value=part.value))
+    if part is None or part.key not in ORGANS:
+        return None
+    return _of_one(part, segmentation, partial(errors.hollow, value=part.value))
 
 
 def _one_of(segmentation: Segmentation, wanted: tuple[str, ...], *, large: bool = True) -> Part | None:
@@ -317,6 +322,16 @@ def _overlap(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
     return replace(_changed(changed, [part, *others]), what=part.label)
 
 
+def _mixed_tissue(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
+    """The back of a lobe of the lung given to the liver."""
+    by_key = {part.key: part for part in parts_of(segmentation) if part.is_complete}
+    liver, lobe = by_key.get(LIVER), by_key.get(LOWER_LOBES[1])
+    if liver is None or lobe is None or liver.layer != lobe.layer:
+        return None
+    change = partial(errors.take_piece, of=lobe.value, to=liver.value)
+    return _changed(with_voxels(segmentation, liver.layer, change), [liver, lobe])
+
+
 def _lobe_below_lung(segmentation: Segmentation, ct: CtVolume) -> Changed | None:
     """A piece of a lower lobe of the lung beside the lowest lumbar vertebra."""
     parts = parts_of(segmentation)
@@ -364,9 +379,10 @@ INJECTIONS = (
     Injection(
         "exchange-tissue",
         "codes and labels of liver and a lobe of the lung exchanged",
-        ("H1", "H2"),
+        ("H1",),
         in_model(partial(_exchange, keys=(LIVER, LOWER_LOBES[1]))),
     ),
+    Injection("mixed-tissue", "a liver that holds a piece of lung", ("H2",), in_model(_mixed_tissue)),
     Injection(
         "shift-spine",
         "vertebrae from T8 on named one level too low",

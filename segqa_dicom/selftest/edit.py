@@ -15,6 +15,8 @@ from segqa_dicom.model import Segmentation
 from segqa_dicom.model.segmentation import LabelArray, Segment
 from segqa_dicom.phantoms import errors
 
+CLEAR_OF_ENDS = (2, 1, 1)
+"""Slices, rows and columns between a complete structure and the end of the scan: some results end a slice too early."""
 LARGE = 8
 """Voxels across that a structure needs for errors of its shape."""
 
@@ -25,7 +27,7 @@ class Part:
 
     value : its label in its layer
     box : where it lies (slice, row, column)
-    is_complete : it touches no side of the volume
+    is_complete : it is clear of all sides of the volume
     """
 
     index: int
@@ -62,8 +64,10 @@ def parts_of(segmentation: Segmentation) -> list[Part]:
         box = boxes[segment.layer][index] if index < len(boxes[segment.layer]) else None
         if box is None or keys.count(keys[index]) > 1:
             continue
-        shape = segmentation.layers[0].shape
-        inside = all(part.start > 0 and part.stop < size for part, size in zip(box, shape, strict=True))
+        inside = all(
+            part.start >= least and part.stop <= size - least
+            for part, size, least in zip(box, segmentation.layers[0].shape, CLEAR_OF_ENDS, strict=True)
+        )
         codes = segment.codes
         found.append(
             Part(index, segment.label, keys[index], side_of(codes), knowledge(codes), segment.layer, box, inside)

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from segqa_dicom import __version__
 from segqa_dicom.checks import Severity, rule_titles
+from segqa_dicom.checks.left_out import LEFT_OUT
 from segqa_dicom.selftest.run import Baseline, Outcome, Selftest, Status
 
 _STYLES = {
@@ -64,12 +65,11 @@ def rule_rows(result: Selftest) -> list[RuleRow]:
 
 
 def _rule_row(rule: str, baseline: Baseline, outcomes: Iterable[Outcome], result: Selftest) -> RuleRow:
-    state = "active" if rule in result.active else "off" if rule in result.registered else Status.NO_RULE.value
     return RuleRow(
         subject=baseline.subject,
         rule=rule,
-        title=rule_titles().get(rule, ""),
-        state=state,
+        title=rule_titles().get(rule) or LEFT_OUT.get(rule, "").partition(":")[0],
+        state=_state(rule, result),
         expected=tuple(one.injection.id for one in outcomes if rule in one.injection.expected),
         found=tuple(one.injection.id for one in outcomes if rule in one.found_by),
         besides=tuple(one.injection.id for one in outcomes if rule in dict(one.others)),
@@ -78,6 +78,13 @@ def _rule_row(rule: str, baseline: Baseline, outcomes: Iterable[Outcome], result
             severity.value: round(baseline.per_100_structures(severity, rule), 3) for severity in Severity
         },
     )
+
+
+def _state(rule: str, result: Selftest) -> str:
+    """A rule that was left out has its reason in the docs; one that nobody wrote has none."""
+    if rule in result.registered:
+        return "active" if rule in result.active else "off"
+    return "left out" if rule in LEFT_OUT else Status.NO_RULE.value
 
 
 # ------------------------------------------------------------------------------------------------- JSON
