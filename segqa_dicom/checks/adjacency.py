@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segqa_dicom.anatomy import Group, Neighbour, Place, Position, are_exclusive, neighbours, positions, structure_named
+from segqa_dicom.anatomy import (
+    Group,
+    Neighbour,
+    Place,
+    Position,
+    Side,
+    are_exclusive,
+    neighbours,
+    positions,
+    structure_named,
+)
 from segqa_dicom.checks.distance import distance_mm, is_within
 from segqa_dicom.checks.finding import Severity
 from segqa_dicom.checks.gates import by_name, cut_off
@@ -159,9 +169,19 @@ def _near(part: MeasuredSegment, context: MeasuredSegmentation, wanted: Neighbou
     for one in (part, *others):
         if reason := cut_off(one):
             return not_run(f"{one.label}: {reason}")
+    of_other_side = [other for name in wanted.to for other in by_name(context).get(_other_side(name), [])]
+    if any(is_within(part, other, context, limit) for other in of_other_side):
+        return not_run("it lies near that of the other side: a matter of left and right (rule L1)")
     distance, other = min(((distance_mm(part, other, context), other) for other in others), key=lambda pair: pair[0])
     message = f"lies {distance:.0f} mm away from {other.label} (limit {limit:.0f} mm)"
     return warned(message, value=distance, limit=limit, location_mm=part.anchor_mm)
+
+
+def _other_side(name: str) -> str:
+    for side, other in ((Side.LEFT, Side.RIGHT), (Side.RIGHT, Side.LEFT)):
+        if name.endswith(f"_{side}"):
+            return f"{name.removesuffix(side)}{other}"
+    return ""
 
 
 def _nearest_first(part: MeasuredSegment, others: Sequence[MeasuredSegment]) -> list[MeasuredSegment]:
@@ -213,9 +233,9 @@ def _on_its_side(
         return passed(value=distance, limit=-margin)
     message = f"lies {abs(distance):.0f} mm on the wrong side of the spine: its place is on the {wanted.place}"
     if all(_is_mirrored(other, context, margin) for other in _sided(context)) and len(_sided(context)) > 1:
-        # One cause, one complaint: the others say so, too, but only tell it.
-        message += ", like that of all organs that have a side: a mirrored image (rule L3), or situs inversus"
-        complain = warned if part is _sided(context)[0] else noted
+        # One cause, one complaint: of the first of them, or that of the pairs (rules L1 and L3).
+        message += ", as for all organs that have a side: a mirrored image (rule L3), or situs inversus"
+        complain = warned if part is _sided(context)[0] and not _has_swapped_pairs(context) else noted
         return complain(message, value=distance, limit=-margin, location_mm=part.anchor_mm)
     return warned(message, value=distance, limit=-margin, location_mm=part.anchor_mm)
 
@@ -227,6 +247,12 @@ def _sided(context: MeasuredSegmentation) -> list[MeasuredSegment]:
         for part in context.segments
         if not part.is_empty and any(one.place in _SIDES for one in positions(part.known))
     ]
+
+
+def _has_swapped_pairs(context: MeasuredSegmentation) -> bool:
+    named = by_name(context)
+    pairs = ((parts, named.get(_other_side(name), [])) for name, parts in named.items() if name.endswith(Side.LEFT))
+    return any(_centre(left[0])[0] < _centre(right[0])[0] for left, right in pairs if right)
 
 
 def _is_mirrored(part: MeasuredSegment, context: MeasuredSegmentation, margin: float) -> bool:

@@ -27,6 +27,11 @@ def _volume(part: MeasuredSegment) -> float:
     return part.measures.shape.volume_ml
 
 
+def _holes_ml(part: MeasuredSegment) -> float:
+    cavities = part.measures.cavities
+    return cavities.voxel_count * part.ct.geometry.voxel_volume_ml if cavities else 0.0
+
+
 def _known_limits(part: MeasuredSegment) -> Range | None:
     """Limits of about 95 % of people, of the study with the widest ones; None if no study gives any.
 
@@ -99,6 +104,8 @@ def interval(part: MeasuredSegment, _context: MeasuredSegmentation, limits: Limi
     limit = allowed.low if volume < allowed.low else allowed.high
     if volume in allowed:
         return passed(value=volume, limit=limit)
+    if volume < allowed.low <= volume + _holes_ml(part):
+        return not_run("it is small because of its holes (rule T3)")
     how = "small" if volume < allowed.low else "large"
     low, high = (end / (1 + sign * limits["margin"]) for end, sign in ((allowed.low, -1), (allowed.high, 1)))
     message = (

@@ -163,6 +163,24 @@ def test_a_mirrored_body_is_one_warning_and_the_rest_is_told() -> None:
     assert all("situs inversus" in one.message for one in found)
 
 
+def test_what_the_pairs_tell_is_not_told_again() -> None:
+    mirrored = [
+        Part("liver", LIVER, [box(10, 10, 26)]),
+        Part("spleen", SPLEEN, [box(10, 20, 8)]),
+        Part("kidney_left", KIDNEY_LEFT, [box(3, 10, 8)]),
+        Part("kidney_right", KIDNEY_RIGHT, [box(3, 10, 26)]),
+    ]
+    found = complaints(results(of(*mirrored, *spine()), "C3"))
+    assert [one.severity.value for one in found] == ["info", "info"]
+
+
+def test_swapped_kidneys_are_no_matter_of_distance() -> None:
+    kidneys = Part("k l", KIDNEY_LEFT, [box(6, 10, 8, 4)]), Part("k r", KIDNEY_RIGHT, [box(6, 10, 28, 4)])
+    adrenal = Part("adrenal", ADRENAL_LEFT, [box(12, 10, 28, 3)])
+    (found,) = results(of(*kidneys, adrenal), "C3")
+    assert (found.outcome, "L1" in found.message) == (Outcome.NOT_RUN, True)
+
+
 def test_a_piece_below_the_lung_is_located_inside_itself() -> None:
     scene = lobe_with_piece(box(2, 24, 20, 3))
     (found,) = complaints(results(scene, "C4"))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import pytest
 
 from segqa_dicom.checks import Outcome, all_rules
 from segqa_dicom.checks.left_out import LEFT_OUT
 from segqa_dicom.docs import rules_page
-from segqa_dicom.model import Case
+from segqa_dicom.model import Case, CodedStructure
 from tests.checks.test_rules import names, results
 from tests.checks.test_volumes import complaints
 from tests.scenes import (
@@ -42,21 +43,20 @@ ORGANS = {
 }
 
 
-def organs(but: Collection[str] = (), **others: object) -> Case:
+def organs(but: Collection[str] = (), **others: CodedStructure) -> Case:
     """A row of organs; where they lie does not matter."""
     codes = {name: one for name, one in (ORGANS | others).items() if name not in but}
     parts = [Part(name, one, [box(10, 6, 5 + 3 * n, 2)]) for n, (name, one) in enumerate(codes.items())]
     return case(segmentation(parts))
 
 
-def hollow(*holes: Box, codes: object = LIVER, start: int = 4) -> Case:
+def hollow(*holes: Box, codes: CodedStructure = LIVER, start: int = 4) -> Case:
     """A box with holes in it, which are segments no more."""
-    found = segmentation([Part("part", codes, [box(start, 8, 8, 14)])])  # type: ignore[arg-type]
+    found = segmentation([Part("part", codes, [box(start, 8, 8, 14)])])
     layer = found.layers[0].copy()
     for one in holes:
         layer[one] = 0
-    object.__setattr__(found, "layers", (layer,))
-    return case(found)
+    return case(replace(found, layers=(layer,)))
 
 
 FIRES = [

@@ -76,8 +76,17 @@ def test_one_cause_is_told_by_one_rule() -> None:
         assert len([one for rule in ("V1", "V2", "V3") for one in complaints(results(scene, rule))]) == 1
 
 
+def test_what_is_small_because_of_its_holes_is_told_by_the_rule_on_holes() -> None:
+    found = liver(LIVER_1290_ML)
+    layer = found.segmentations[0].layers[0].copy()
+    layer[3:13, 6:16, 6:18] = 0
+    hollow = case(replace(found.segmentations[0], layers=(layer,)), volume=found.ct)
+    (check,) = results(hollow, "V2")
+    assert (check.outcome, check.message) == (Outcome.NOT_RUN, "it is small because of its holes (rule T3)")
+    assert complaints(results(hollow, "T3"))
+
+
 def test_limits_are_those_of_the_sex() -> None:
-    """A spleen of 30 mL: a seventh of a man's, a sixth of a woman's."""
     values = [
         results(of(Part("spleen", SPLEEN, [box(8, 15, 15, 4)]), PatientSex=sex), "V1")[0].limit
         for sex in ("F", "M", "O", "")
