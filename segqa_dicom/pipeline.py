@@ -15,10 +15,10 @@ from segqa_dicom.checks import (
     MeasuredSegment,
     MeasuredSegmentation,
     RuleSet,
-    Severity,
     check_case,
     verdict_of,
 )
+from segqa_dicom.checks.risk import segment_risk, segmentation_risk
 from segqa_dicom.measures import (
     Comparand,
     JointCounts,
@@ -192,14 +192,15 @@ def _parameters(ruleset: RuleSet) -> tuple[str, ...]:
 
 def _report(subject: MeasuredCase, at: int, checked: CheckedCase, ruleset: RuleSet) -> SegmentationReport:
     context = subject.segmentations[at]
-    dice = _dice_by_segment(subject, context.segmentation.record.sop_instance_uid)
+    uid = context.segmentation.record.sop_instance_uid
+    dice = _dice_by_segment(subject, uid)
+    blamed = [finding for finding in checked.findings if finding.sop_instance_uids[:1] == (uid,)]
+    about = (*checked.segmentation_findings[at], *blamed)
     segments = []
     for part, checks in zip(context.segments, checked.segment_checks[at], strict=True):
         values = dice.get(part.segment.number, [])
         mean = sum(values) / len(values) if values else None
-        weights = {Severity.ERROR: ruleset.risk["error"], Severity.WARNING: ruleset.risk["warning"]}
-        risk = sum(weights.get(check.severity, 0.0) for check in checks if check.is_failed)
-        risk += ruleset.risk["disagreement"] * (1 - mean) if mean is not None else 0.0
+        named = [finding for finding in about if part.key in finding.structure_keys]
         segments.append(
             SegmentReport(
                 segment=part.segment,
@@ -208,7 +209,7 @@ def _report(subject: MeasuredCase, at: int, checked: CheckedCase, ruleset: RuleS
                 truncated=part.is_truncated,
                 verdict=verdict_of(checks),
                 checks=checks,
-                risk=risk,
+                risk=segment_risk(checks, named, mean, ruleset.risk),
                 mean_dice=mean,
             )
         )
@@ -219,6 +220,7 @@ def _report(subject: MeasuredCase, at: int, checked: CheckedCase, ruleset: RuleS
         segments=tuple(segments),
         findings=checked.segmentation_findings[at],
         mean_dice=sum(means) / len(means) if means else None,
+        risk=segmentation_risk(about, [part.risk for part in segments], ruleset.risk),
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segqa_dicom.checks import Verdict, ruleset_with
+from segqa_dicom.checks import Check, Finding, Outcome, Severity, Verdict, ruleset_with
+from segqa_dicom.checks.risk import segment_risk, segmentation_risk
 from segqa_dicom.measures.results import PairComparison, StructureComparison
 from segqa_dicom.model import Case, Code
 from segqa_dicom.pipeline import review
@@ -153,3 +154,14 @@ def test_the_same_case_gives_the_same_report() -> None:
         *(segmentation([Part("liver", LIVER, [where])], uid=uid) for where, uid in ((INSIDE, ONE), (SHIFTED, OTHER)))
     )
     assert report(found).comparisons == report(found).comparisons
+
+
+def test_findings_that_name_a_structure_count_into_its_risk_and_that_of_its_segmentation() -> None:
+    weights = {"error": 1.0, "warning": 0.3, "disagreement": 2.0}
+    error = Finding("X4", Outcome.FAIL, Severity.ERROR, "shifted")
+    warning = Check("T2", Outcome.WARNING, Severity.WARNING)
+    harmless = Check("T1", Outcome.PASS, Severity.INFO)
+    assert segment_risk([warning, harmless], [error], 0.75, weights) == pytest.approx(0.3 + 1.0 + 0.5)
+    assert segment_risk([harmless], [], None, weights) == 0
+    assert segmentation_risk([error], [0.2, 0.4], weights) == pytest.approx(1.3)
+    assert segmentation_risk([], [], weights) == 0

@@ -54,6 +54,7 @@ def _segmentation(part: SegmentationReport) -> Json:
         "path": record.path,
         "model": {"name": record.model_name, "version": record.model_version},
         "mean_dice": _number(part.mean_dice),
+        "risk": _number(part.risk),
         "findings": [_finding(finding) for finding in part.findings],
         "segments": [_segment(segment) for segment in part.segments],
     }

@@ -44,13 +44,17 @@ class SegmentReport:
 
 @dataclass(frozen=True, slots=True)
 class SegmentationReport:
-    """One segmentation; `findings` are about it as a whole, or about several of its structures."""
+    """One segmentation; `findings` are about it as a whole, or about several of its structures.
+
+    risk : >= 0, higher = look at it earlier
+    """
 
     record: SegRecord
     type: SegmentationType
     segments: tuple[SegmentReport, ...]
     findings: tuple[Finding, ...]
     mean_dice: float | None
+    risk: float = 0.0
 
     def with_verdict(self, verdict: Verdict) -> tuple[SegmentReport, ...]:
         """Its segments with that verdict, highest risk first."""

@@ -19,7 +19,7 @@ _VERDICT_STYLES = {Verdict.UNUSABLE: "bold red", Verdict.REVIEW: "yellow", Verdi
 
 
 def case_table(report: CaseReport) -> RenderableType:
-    """One case: a row per segmentation, what is wrong with the objects, and the worst structures of each."""
+    """One case: a row per segmentation, highest risk first, what is wrong with it, and its worst structures."""
     shape = " x ".join(str(size) for size in report.geometry.shape)
     spacing = " x ".join(f"{value:.4g}" for value in report.geometry.spacing_mm)
     table = Table(title=f"{ct_name(report)}: {shape} voxels of {spacing} mm", title_justify="left", title_style="bold")
@@ -31,12 +31,14 @@ def case_table(report: CaseReport) -> RenderableType:
         ("to look at", "right"),
         ("failed checks", "right"),
         ("mean Dice", "right"),
+        ("risk", "right"),
     ):
         table.add_column(name, justify="right" if justify == "right" else "left", overflow="fold")
-    for part in report.segmentations:
+    by_risk = sorted(report.segmentations, key=lambda part: -part.risk)
+    for part in by_risk:
         table.add_row(*_row(part))
     findings = [Text.assemble("  ", line) for line in _findings(report.findings)]
-    details = [block for part in report.segmentations for block in _details(part)]
+    details = [block for part in by_risk for block in _details(part)]
     return Group(table, *findings, *details)
 
 
@@ -51,6 +53,7 @@ def _row(part: SegmentationReport) -> tuple[RenderableType, ...]:
         _count(verdicts[Verdict.REVIEW], Verdict.REVIEW),
         str(failed_checks),
         "" if part.mean_dice is None else f"{part.mean_dice:.3f}",
+        f"{part.risk:.2f}",
     )
 
 
