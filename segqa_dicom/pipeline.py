@@ -194,8 +194,14 @@ def _report(subject: MeasuredCase, at: int, checked: CheckedCase, ruleset: RuleS
     context = subject.segmentations[at]
     uid = context.segmentation.record.sop_instance_uid
     dice = _dice_by_segment(subject, uid)
-    blamed = [finding for finding in checked.findings if finding.sop_instance_uids[:1] == (uid,)]
-    about = (*checked.segmentation_findings[at], *blamed)
+    # What names all of them and no structure is about the CT: it makes none of them riskier than the others.
+    shared = [
+        finding
+        for finding in checked.findings
+        if uid in finding.sop_instance_uids
+        and (finding.structure_keys or len(finding.sop_instance_uids) < len(subject.segmentations))
+    ]
+    about = (*checked.segmentation_findings[at], *shared)
     segments = []
     for part, checks in zip(context.segments, checked.segment_checks[at], strict=True):
         values = dice.get(part.segment.number, [])
