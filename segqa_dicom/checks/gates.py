@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from weakref import WeakKeyDictionary
 
+from segqa_dicom.checks.chains import END_MARGIN_MM
 from segqa_dicom.checks.subject import MeasuredSegment, MeasuredSegmentation
 from segqa_dicom.model import CtVolume
-
-END_MARGIN_MM = 5.0
-"""Models often leave the last slice out: what ends so near to the end of the scan may go on outside."""
 
 METAL_HU = 2500
 """No bone and no contrast agent in vessels reaches it; metal does, or the end of the scale."""
@@ -42,9 +40,16 @@ def sex_of(ct: CtVolume) -> str | None:
 
 
 def age_years_of(ct: CtVolume) -> float | None:
-    """Patient's Age (``045Y``, ``018M``, ...) in years; None if the CT does not say."""
-    found = re.fullmatch(r"\s*(\d{1,3})([DWMY])\s*", ct.record.patient_study.get("PatientAge").upper())
-    return int(found[1]) * _YEARS[found[2]] if found else None
+    """Patient's Age (``045Y``, ``018M``, ...) in years, or whole years from birth to study; None if not known."""
+    attributes = ct.record.patient_study
+    found = re.fullmatch(r"\s*(\d{1,3})([DWMY])\s*", attributes.get("PatientAge").upper())
+    if found:
+        return int(found[1]) * _YEARS[found[2]]
+    birth, study = (attributes.get(name).strip() for name in ("PatientBirthDate", "StudyDate"))
+    if not re.fullmatch(r"\d{8}", birth) or not re.fullmatch(r"\d{8}", study) or study < birth:
+        return None
+    # YYYYMMDD: the difference reaches ten thousand with each birthday.
+    return float((int(study) - int(birth)) // 10_000)
 
 
 def is_child(ct: CtVolume) -> bool:

@@ -45,12 +45,8 @@ def cavities_of_runs(
     others : the other layers of the segmentation
     size : more than any label of the layer and any index
     """
-    slices, rows, columns = runs.shape
-    parents = np.arange(runs.count + 1, dtype=np.int32 if runs.count < 2**31 - 1 else np.int64)
-    has_gap = np.zeros(slices * rows, np.bool_)
-    _find_gaps(runs.row_starts, runs.first, runs.stop, runs.labels, rows, slices, parents, has_gap)
-    _link_gaps(runs.row_starts, runs.first, runs.stop, runs.labels, rows, has_gap, parents)
-    gaps = np.flatnonzero(_flattened(parents)) - 1
+    _, rows, columns = runs.shape
+    gaps = _gaps_in_holes(runs)
     if not len(gaps):
         return [_NO_CAVITIES] * len(indices)
     row = np.searchsorted(runs.row_starts, gaps, side="right") - 1
@@ -61,16 +57,25 @@ def cavities_of_runs(
     # The longest gap of each label, the first of those that are alike.
     order = np.lexsort((np.arange(len(gaps)), -counts, labels))
     wanted, at = np.unique(labels[order], return_index=True)
-    longest = dict(zip(wanted.tolist(), order[at].tolist(), strict=True))
-    found = []
-    for label in (index + 1 for index in indices):
-        if totals[label] == 0:
-            found.append(_NO_CAVITIES)
-            continue
-        gap = longest[label]
-        k, i = divmod(int(row[gap]), rows)
-        found.append(Cavities(int(totals[label]), (k, i, int(first[gap] + length[gap] // 2))))
-    return found
+    longest = np.zeros(size, np.int64)
+    longest[wanted] = order[at]
+    places = np.column_stack((row // rows, row % rows, first + length // 2))[longest]
+    return [
+        Cavities(int(totals[label]), (int(places[label, 0]), int(places[label, 1]), int(places[label, 2])))
+        if totals[label]
+        else _NO_CAVITIES
+        for label in (index + 1 for index in indices)
+    ]
+
+
+def _gaps_in_holes(runs: Runs) -> NDArray[np.intp]:
+    """The runs that are followed by a gap which belongs to a hole, in ascending order."""
+    slices, rows, _ = runs.shape
+    parents = np.arange(runs.count + 1, dtype=np.int32 if runs.count < 2**31 - 1 else np.int64)
+    has_gap = np.zeros(slices * rows, np.bool_)
+    _find_gaps(runs.row_starts, runs.first, runs.stop, runs.labels, rows, slices, parents, has_gap)
+    _link_gaps(runs.row_starts, runs.first, runs.stop, runs.labels, rows, has_gap, parents)
+    return np.flatnonzero(_flattened(parents)) - 1
 
 
 def _without_others(begin: NDArray[np.int64], length: NDArray[np.int64], others: Sequence[LabelArray]) -> NDArray[Any]:
