@@ -206,15 +206,16 @@ def _report(subject: MeasuredCase, at: int, checked: CheckedCase, ruleset: RuleS
     for part, checks in zip(context.segments, checked.segment_checks[at], strict=True):
         values = dice.get(part.segment.number, [])
         mean = sum(values) / len(values) if values else None
-        named = [finding for finding in about if part.key in finding.structure_keys]
+        named = tuple(finding for finding in about if finding.is_failed and part.key in finding.structure_keys)
         segments.append(
             SegmentReport(
                 segment=part.segment,
                 structure_key=part.key,
                 measures=part.measures,
                 truncated=part.is_truncated,
-                verdict=verdict_of(checks),
+                verdict=verdict_of((*checks, *named)),
                 checks=checks,
+                findings=named,
                 risk=segment_risk(checks, named, mean, ruleset.risk),
                 mean_dice=mean,
             )

@@ -97,6 +97,23 @@ def test_the_wrongly_numbered_ribs_stand_out(results: dict[str, dict[str, Any]])
     right = [segments[f"rib_right_{number}"]["mean_dice"] for number in (8, 9, 10, 11)]
     assert max(left) < 0.05
     assert min(right) > 0.6
+    named = {label for label, segment in segments.items() if "X4" in segment["named_by"]}
+    assert named == {f"rib_left_{number}" for number in range(5, 11)}
+    assert {segments[label]["verdict"] for label in named} == {"unusable"}
+
+
+def test_the_only_error_of_the_real_cases_is_the_true_one(results: dict[str, dict[str, Any]]) -> None:
+    """As `docs/findings_real_cases.md` says: truncation, a metal hip and partial organs raise none."""
+    errors = []
+    for case in results.values():
+        by_uid = {one["sop_instance_uid"]: name for name, one in by_name(case).items()}
+        findings = [*case["findings"], *(f for one in case["segmentations"] for f in one["findings"])]
+        errors += [(f["rule"], *map(by_uid.get, f["sop_instance_uids"])) for f in findings if f["severity"] == "error"]
+        checks = [check for one in case["segmentations"] for s in one["segments"] for check in s["checks"]]
+        errors += [(check["rule"],) for check in checks if check["severity"] == "error"]
+        warned = {check["rule"] for check in checks if check["severity"] == "warning" and check["outcome"] != "pass"}
+        assert warned == {"T2"}
+    assert errors == [("X4", "ts2.0_fast")]
 
 
 def test_documents_are_chosen_as_the_contract_says(results: dict[str, dict[str, Any]]) -> None:

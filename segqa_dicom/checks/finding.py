@@ -76,8 +76,13 @@ class Finding:
     sop_instance_uids: tuple[str, ...] = ()
     structure_keys: tuple[str, ...] = ()
 
+    @property
+    def is_failed(self) -> bool:
+        """Whether it is a complaint of severity warning or error."""
+        return self.outcome in (Outcome.WARNING, Outcome.FAIL) and self.severity is not Severity.INFO
 
-def verdict_of(checks: Iterable[Check]) -> Verdict:
+
+def verdict_of(checks: Iterable[Check | Finding]) -> Verdict:
     """UNUSABLE if a check failed with severity error, REVIEW if one did with severity warning, else USABLE."""
     severities = {check.severity for check in checks if check.is_failed}
     if Severity.ERROR in severities:

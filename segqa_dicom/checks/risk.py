@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from segqa_dicom.checks.finding import Check, Finding, Outcome, Severity
+from segqa_dicom.checks.finding import Check, Finding, Severity
 
 
 def segment_risk(
@@ -29,6 +29,4 @@ def segmentation_risk(
 
 def _weighted(complaints: Iterable[Check | Finding], weights: Mapping[str, float]) -> float:
     by_severity = {Severity.ERROR: weights["error"], Severity.WARNING: weights["warning"]}
-    return sum(
-        by_severity.get(one.severity, 0.0) for one in complaints if one.outcome in (Outcome.WARNING, Outcome.FAIL)
-    )
+    return sum(by_severity[one.severity] for one in complaints if one.is_failed)

@@ -277,7 +277,7 @@ class _CaseBook:
         """All complaints, worst first: by severity, then what is about more than one structure, then by risk."""
         drafts: dict[str, _Draft] = {}
         for at, finding in self._findings():
-            if _is_complaint(finding):
+            if finding.is_failed:
                 self._add_finding(drafts, at, finding)
         for place in self.identity_of:
             self._add_segment(drafts, place)
@@ -413,7 +413,7 @@ class _CaseBook:
 
     def _all_notes(self) -> Iterator[tuple[str, Statement]]:
         for at, finding in self._findings():
-            if finding.outcome is not Outcome.PASS and not _is_complaint(finding):
+            if finding.outcome is not Outcome.PASS and not finding.is_failed:
                 who = [Who(at)] if at is not None else []
                 yield ("whole segmentation" if at is not None else "case"), _statement(finding, self.titles, who)
         for (at, _), segment in ((place, self.segment(place)) for place in self.identity_of):
@@ -495,10 +495,6 @@ def _identities(report: CaseReport) -> Iterator[tuple[tuple[int, int], str]]:
                 yield (at, index), f"uncoded {at} {index}"
             else:
                 yield (at, index), f"{key} {label}" if key in repeated else key
-
-
-def _is_complaint(one: Finding) -> bool:
-    return one.outcome in (Outcome.WARNING, Outcome.FAIL) and one.severity is not Severity.INFO
 
 
 def _statement(one: Check | Finding, titles: Mapping[str, str], who: Iterable[Who]) -> Statement:

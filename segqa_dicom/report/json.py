@@ -81,6 +81,7 @@ def _segment(report: SegmentReport) -> Json:
         "truncated": report.truncated,
         "verdict": report.verdict.value,
         "risk": _number(report.risk),
+        "named_by": [finding.rule for finding in report.findings],
         "mean_dice": _number(report.mean_dice),
         "checks": [_check(check) for check in report.checks],
     }

@@ -25,6 +25,7 @@ class SegmentReport:
     truncated : it reaches the end of the scan or of the field of view (rules F1, F2)
     risk : >= 0, higher = look at it earlier
     mean_dice : against the other segmentations of the case; None if nothing was compared
+    findings : complaints about the segmentation or the case that name it; they stand there, and count here
     """
 
     segment: Segment
@@ -35,6 +36,7 @@ class SegmentReport:
     checks: tuple[Check, ...]
     risk: float
     mean_dice: float | None
+    findings: tuple[Finding, ...] = ()
 
     @property
     def failed_checks(self) -> tuple[Check, ...]:

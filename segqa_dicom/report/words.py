@@ -22,6 +22,7 @@ def reason(report: SegmentReport) -> str:
     """Why a segment needs a look, worst first; empty if there is no reason."""
     checks = sorted(report.failed_checks, key=lambda check: SEVERITY_ORDER[check.severity])
     reasons = [check.message for check in checks]
+    reasons += [f"see {rule}" for rule in dict.fromkeys(finding.rule for finding in report.findings)]
     if disagrees(report):
         reasons.append(f"mean Dice {report.mean_dice:.2f} against the others")
     return "; ".join(reasons)

@@ -13,7 +13,7 @@ from segqa_dicom.model import Code, Segment
 from segqa_dicom.report.model import CaseReport, SegmentationReport, SegmentReport
 from segqa_dicom.sr import codes, items
 from segqa_dicom.sr.document import Body, Context, Document, Kind, assemble
-from segqa_dicom.sr.judgement import SEVERITY_WORDS, is_complaint, what
+from segqa_dicom.sr.judgement import SEVERITY_WORDS, what
 from segqa_dicom.sr.structures import finding, finding_site, name_of, pair_names
 from segqa_dicom.sr.words import counted, listing
 from segqa_dicom.uids import stable_uid
@@ -202,7 +202,7 @@ def _complaints(context: Context, pair: _Pair) -> list[str]:
     return [
         f"{SEVERITY_WORDS[found.severity]}: {what(found, context.titles)}"
         for found in context.case.findings
-        if is_complaint(found) and both.issubset(found.sop_instance_uids)
+        if found.is_failed and both.issubset(found.sop_instance_uids)
     ][:_NAMES]
 
 

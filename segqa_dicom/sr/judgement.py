@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from segqa_dicom.checks.finding import SEVERITY_ORDER, Check, Finding, Outcome, Severity, Verdict
+from segqa_dicom.checks.finding import SEVERITY_ORDER, Check, Finding, Severity, Verdict
 from segqa_dicom.report.model import CaseReport, SegmentationReport, SegmentReport
 from segqa_dicom.sr.structures import name_of
 from segqa_dicom.sr.words import counted
@@ -31,7 +31,7 @@ class Judgement:
     @property
     def complaints(self) -> tuple[Finding, ...]:
         """The findings that complain."""
-        return tuple(finding for finding in self.findings if is_complaint(finding))
+        return tuple(finding for finding in self.findings if finding.is_failed)
 
     @property
     def verdict(self) -> Verdict:
@@ -77,17 +77,13 @@ def judge(case: CaseReport, segmentation: SegmentationReport) -> Judgement:
     )
 
 
-def is_complaint(finding: Finding) -> bool:
-    """Whether a finding counts, as `Check.is_failed` says for a check."""
-    return finding.outcome in (Outcome.WARNING, Outcome.FAIL) and finding.severity is not Severity.INFO
-
-
 def summary_lines(judgement: Judgement, titles: Mapping[str, str]) -> list[str]:
     """One line per complaint and per structure that did not pass, worst first; the rest is counted."""
     lines: list[str] = []
     for severity, structures in ((Severity.ERROR, judgement.failed), (Severity.WARNING, judgement.review)):
         lines += [_finding_line(f, titles) for f in judgement.complaints if f.severity is severity]
-        lines += [_structure_line(structure, severity, titles) for structure in structures]
+        # What a finding above has said already needs no line for each structure that it names.
+        lines += [_structure_line(structure, severity, titles) for structure in structures if structure.failed_checks]
     rest = len(lines) - SUMMARY_LINES
     return lines if rest <= 0 else [*lines[:SUMMARY_LINES], f"and {rest} more"]
 
@@ -123,4 +119,4 @@ def _concerns(finding: Finding, segmentation: SegmentationReport, case: CaseRepo
 
 
 def _rank(severity: Severity, finding: Finding) -> tuple[bool, int]:
-    return not is_complaint(finding), SEVERITY_ORDER[severity]
+    return not finding.is_failed, SEVERITY_ORDER[severity]

@@ -16,7 +16,7 @@ from segqa_dicom.model import Code, Geometry, PointMm, SegRecord
 from segqa_dicom.report.model import CaseReport, SegmentationReport, SegmentReport
 from segqa_dicom.sr import codes, items
 from segqa_dicom.sr.document import Body, Context, Document, Kind, assemble
-from segqa_dicom.sr.judgement import SEVERITY_WORDS, is_complaint, judge
+from segqa_dicom.sr.judgement import SEVERITY_WORDS, judge
 from segqa_dicom.sr.structures import finding, finding_site, name_of, seg_name
 from segqa_dicom.sr.words import counted, listing
 from segqa_dicom.uids import stable_uid
@@ -109,7 +109,7 @@ def _of_findings(context: Context, segmentation: SegmentationReport) -> list[_Ar
     of_case = [found for found in context.case.findings if _goes_to(found, segmentation, context.case)]
     arrows = []
     for found in (*segmentation.findings, *of_case):
-        if not is_complaint(found) or found.location_mm is None or not _is_point(found.location_mm):
+        if not found.is_failed or found.location_mm is None or not _is_point(found.location_mm):
             continue
         structures = [s for key in found.structure_keys for s in segmentation.segments if s.structure_key == key]
         title = context.titles.get(found.rule, "")

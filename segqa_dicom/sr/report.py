@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from segqa_dicom.checks.finding import Check, Finding, Outcome, Verdict
 from segqa_dicom.measures.results import Intensity
@@ -140,7 +140,9 @@ def _identity(context: Context, record: SegRecord, structure: SegmentReport, tra
 
 def _judgements(structure: SegmentReport, titles: Mapping[str, str]) -> list[items.Item]:
     verdict = items.code(codes.SEGMENTATION_QUALITY, codes.VERDICTS[structure.verdict])
-    return [verdict, *_outcomes(structure.checks, titles)]
+    # Findings that name it are told once, in the Summary; here their outcome says why it did not pass.
+    named = [replace(one, message="") for one in structure.findings]
+    return [verdict, *_outcomes([*structure.checks, *named], titles)]
 
 
 def _outcomes(checks: Sequence[Check | Finding], titles: Mapping[str, str]) -> list[items.Item]:
