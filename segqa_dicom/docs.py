@@ -23,7 +23,7 @@ def rules_page() -> str:
     for rule in all_rules():
         parameters = ", ".join(f"`{name}` = {value:g}" for name, value in ruleset.rules[rule.id].items())
         provisional = " *(provisional)*" if rule.id in ruleset.provisional else ""
-        doc = " ".join((rule.function.__doc__ or "").split())
+        doc = " ".join((rule.function.__doc__ or "").split()).replace("|", "\\|")  # else it ends the cell
         rows.append(
             f"| {rule.id} | **{rule.title}**: {doc} | {rule.scope.value} | {rule.severity.value} | {rule.gate} | "
             f"{parameters}{provisional} | {rule.source} |"
