@@ -72,7 +72,7 @@ def _is_mirrored(context: MeasuredSegmentation) -> bool:
     gate="structures of three results or more; not what another number or the other side explains (X4)",
 )
 def outlier(case: MeasuredCase, limits: Limits) -> SeriesResults:
-    """Structures in which one result agrees with no other, while all others agree among themselves."""
+    """Structures in which one result agrees with no other, or much less than all others agree among themselves."""
     found: dict[int, list[tuple[MeasuredSegment, float]]] = {}
     for one, part, agreement in _outliers(case, limits):
         if not _is_mirrored(case.segmentations[one]):
@@ -108,7 +108,9 @@ def _outliers(case: MeasuredCase, limits: Limits) -> list[tuple[int, MeasuredSeg
             agreement = float(table[place, others].mean())
             among = table[np.ix_(others, others)]
             rest = among[np.triu_indices(len(others), 1)]
-            stands_out = agreement < limits["max_dice"] and rest.mean() > limits["min_dice_of_others"]
+            stands_out = rest.mean() > limits["min_dice_of_others"] and agreement < limits["max_dice"]
+            # Organs that all others draw alike: there a much smaller difference stands out, too.
+            stands_out |= rest.min() > limits["min_dice_of_others"] and rest.mean() - agreement > limits["min_gap"]
             if stands_out and not _under_another_label(case, at, part, limits["max_dice"]):
                 found.append((at, part, agreement))
     return found

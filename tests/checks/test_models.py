@@ -234,7 +234,7 @@ def of_chains(name: str) -> list[dict[str, Any]]:
 
 @pytest.mark.shared
 def test_the_wrongly_numbered_ribs_are_one_finding_about_the_right_result() -> None:
-    (found,) = of_chains("A")
+    found, other = of_chains("A")
     wrong = next(part for part in reviewed("A")["segmentations"] if "ts2.0_fast" in part["series_description"])
     assert (found["rule"], found["severity"], found["value"]) == ("X4", "error", -2)
     assert found["sop_instance_uids"] == [wrong["sop_instance_uid"]]
@@ -243,6 +243,11 @@ def test_the_wrongly_numbered_ribs_are_one_finding_about_the_right_result() -> N
     assert "This result is wrong: the 3 others agree with each other" in message
     assert "its rib 10 begins at T12" in message
     assert len(found["structure_keys"]) == 6
+    # Bodies of vertebrae only, half the volume of what the five other results call vertebrae.
+    bodies = next(part for part in reviewed("A")["segmentations"] if "vertebrae_pp" in part["series_description"])
+    assert (other["rule"], other["severity"]) == ("X3", "warning")
+    assert other["sop_instance_uids"] == [bodies["sop_instance_uid"]]
+    assert len(other["structure_keys"]) == len(bodies["segments"]) == 6
 
 
 @pytest.mark.shared
