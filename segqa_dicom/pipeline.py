@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
+from typing import TypeAlias
 
 import numpy as np
 
@@ -37,16 +38,22 @@ from segqa_dicom.model import Case, CtVolume, Segmentation
 from segqa_dicom.progress import Progress, silent
 from segqa_dicom.report.model import CaseReport, RuleSetId, SegmentationReport, SegmentReport
 
+_SharedVoxels: TypeAlias = Mapping[tuple[int, int], JointCounts]
+"""What two segmentations share, by their indices, the smaller one first."""
+
 MIN_POINTS_OF_MIDLINE = 3
 """Parts of the spine that a midline needs at least."""
 
 
 def review(case: Case, ruleset: RuleSet, progress: Progress = silent) -> CaseReport:
     """Measure, compare and check everything in a case."""
+    progress("measuring segments", 0, len(case.segmentations))
     layer_runs = [[find_runs(layer) for layer in one.layers] for one in case.segmentations]
     measured = _with_midlines(_measured(case, layer_runs, progress))
-    comparisons = _comparisons(measured, case.ct, ruleset, progress)
-    subject = MeasuredCase(case.ct, measured, comparisons, _shared_voxels(layer_runs))
+    progress("comparing segmentations", 0, 1)
+    shared = _shared_voxels(layer_runs)
+    comparisons = _comparisons(measured, shared, case.ct, ruleset, progress)
+    subject = MeasuredCase(case.ct, measured, comparisons, shared)
     progress("checking rules", 0, 1)
     checked = check_case(subject, ruleset)
     return CaseReport(
@@ -100,7 +107,7 @@ def _overlaps(layer_runs: Sequence[Runs]) -> tuple[tuple[int, int, int], ...]:
     return tuple(found)
 
 
-def _shared_voxels(layer_runs: Sequence[Sequence[Runs]]) -> dict[tuple[int, int], JointCounts]:
+def _shared_voxels(layer_runs: Sequence[Sequence[Runs]]) -> _SharedVoxels:
     """What the segments of each two segmentations share, by the indices of the two."""
     pairs = combinations(range(len(layer_runs)), 2)
     return {(one, other): joint_counts_of_layers(layer_runs[one], layer_runs[other]) for one, other in pairs}
@@ -124,48 +131,55 @@ def _with_midlines(measured: tuple[MeasuredSegmentation, ...]) -> tuple[Measured
 
 
 def _comparisons(
-    measured: Sequence[MeasuredSegmentation], ct: CtVolume, ruleset: RuleSet, progress: Progress
+    measured: Sequence[MeasuredSegmentation],
+    shared: _SharedVoxels,
+    ct: CtVolume,
+    ruleset: RuleSet,
+    progress: Progress,
 ) -> tuple[PairComparison, ...]:
     """All pairs; of each the segmentation with the smaller SOP Instance UID is the reference."""
     if len(measured) < 2:
         return ()
-    ordered = sorted(measured, key=lambda part: part.segmentation.record.sop_instance_uid)
-    progress("extracting surfaces", 0, len(ordered))
+    progress("extracting surfaces", 0, len(measured))
     comparands = [
         Comparand(
             part.segmentation, tuple(one.measures.shape for one in part.segments), extract_surfaces(part.segmentation)
         )
-        for part in ordered
+        for part in measured
     ]
-    pairs = list(combinations(range(len(ordered)), 2))
+    by_uid = sorted(range(len(measured)), key=lambda at: measured[at].segmentation.record.sop_instance_uid)
+    pairs = list(combinations(by_uid, 2))
     found = []
     for done, (reference, evaluated) in enumerate(pairs):
         progress("comparing segmentations", done, len(pairs))
-        found.append(_compared(ordered, comparands, evaluated, reference, ct, ruleset))
+        found.append(_compared(measured, comparands, evaluated, reference, shared, ct, ruleset))
     return tuple(found)
 
 
 def _compared(
-    ordered: Sequence[MeasuredSegmentation],
+    measured: Sequence[MeasuredSegmentation],
     comparands: Sequence[Comparand],
     evaluated: int,
     reference: int,
+    shared: _SharedVoxels,
     ct: CtVolume,
     ruleset: RuleSet,
 ) -> PairComparison:
-    sides = [[(part.key, part.label) for part in ordered[at].segments] for at in (evaluated, reference)]
+    sides = [[(part.key, part.label) for part in measured[at].segments] for at in (evaluated, reference)]
     matched = match(*sides)
-    codes = [part.segment.codes for part in ordered[evaluated].segments]
+    codes = [part.segment.codes for part in measured[evaluated].segments]
     pairs = [
         StructurePair(key, mine, its, _tolerance(tolerance_mm(codes[mine], ruleset.tolerance_scheme), ct))
         for key, mine, its in matched
     ]
+    turned = reference < evaluated
+    counts = shared[reference, evaluated].transposed() if turned else shared[evaluated, reference]
     return PairComparison(
-        evaluated=ordered[evaluated].segmentation.record.sop_instance_uid,
-        reference=ordered[reference].segmentation.record.sop_instance_uid,
-        segments=compare_segmentations(comparands[evaluated], comparands[reference], pairs, ct.geometry),
-        only_evaluated=_alone(ordered[evaluated], {mine for _, mine, _ in matched}),
-        only_reference=_alone(ordered[reference], {its for _, _, its in matched}),
+        evaluated=measured[evaluated].segmentation.record.sop_instance_uid,
+        reference=measured[reference].segmentation.record.sop_instance_uid,
+        segments=compare_segmentations(comparands[evaluated], comparands[reference], pairs, ct.geometry, shared=counts),
+        only_evaluated=_alone(measured[evaluated], {mine for _, mine, _ in matched}),
+        only_reference=_alone(measured[reference], {its for _, _, its in matched}),
     )
 
 

@@ -44,9 +44,12 @@ def compare_segmentations(
     reference: Comparand,
     pairs: Sequence[StructurePair | tuple[str, int, int, float]],
     geometry: Geometry,
+    *,
+    shared: JointCounts | None = None,
 ) -> tuple[StructureComparison, ...]:
     """One comparison per pair, in their order; the voxels of each pair of layers are counted once.
 
+    shared : what labels of `evaluated` (a) and `reference` (b) share over all layers, if it is counted already
     Both masks empty: everything None. One empty: Dice, IoU and NSD 0, distances None, volume difference -100 % or,
     if the reference is the empty one, None. Distances and NSD are also None if a surface is too large.
     Distances use the nominal spacing of the geometry.
@@ -58,11 +61,12 @@ def compare_segmentations(
             evaluated.segmentation.segments[pair.index_evaluated].layer,
             reference.segmentation.segments[pair.index_reference].layer,
         )
-        if layers not in counts:
+        if shared is None and layers not in counts:
             counts[layers] = joint_counts(
                 evaluated.segmentation.layers[layers[0]], reference.segmentation.layers[layers[1]]
             )
-        intersection = counts[layers].get(pair.index_evaluated + 1, pair.index_reference + 1)
+        known = counts[layers] if shared is None else shared
+        intersection = known.get(pair.index_evaluated + 1, pair.index_reference + 1)
         distances = _distances(evaluated, reference, pair, geometry)
         comparisons.append(_comparison(evaluated, reference, pair, intersection, distances))
     return tuple(comparisons)

@@ -40,6 +40,11 @@ class JointCounts:
     label_b: NDArray[np.int32]
     voxel_count: NDArray[np.int64]
 
+    def transposed(self) -> JointCounts:
+        """The same with a and b exchanged."""
+        order = np.lexsort((self.label_a, self.label_b))
+        return JointCounts(self.label_b[order], self.label_a[order], self.voxel_count[order])
+
     def get(self, label_a: int, label_b: int) -> int:
         """Voxels that are `label_a` in a and `label_b` in b; 0 for a pair that does not occur and for (0, 0)."""
         key = label_a << _LABEL_BITS | label_b

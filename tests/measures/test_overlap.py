@@ -178,3 +178,10 @@ def test_volume_difference_is_relative_to_the_reference() -> None:
     assert volume_difference_percent(0.0, 10.0) == -100.0
     assert volume_difference_percent(10.0, 0.0) is None
     assert volume_difference_percent(0.0, 0.0) is None
+
+
+def test_transposed_counts_are_those_of_the_exchanged_layers() -> None:
+    a, b = (np.random.default_rng(seed).integers(0, 6, (4, 9, 17)).astype(np.uint8) for seed in (1, 2))
+    turned, expected = joint_counts(a, b).transposed(), joint_counts(b, a)
+    assert as_dict(turned) == as_dict(expected)
+    assert all(turned.get(x, y) == expected.get(x, y) for x in range(7) for y in range(7))
