@@ -1,7 +1,7 @@
 """What each structure is: codes, names, sides, order, parts, neighbours, reference values; label maps."""
 
 from segqa_dicom.anatomy.codes import CodeDefect, code_defect, code_defects, equivalences, other_meanings
-from segqa_dicom.anatomy.identity import match, opposite_key, side_in_words, side_of, structure_key
+from segqa_dicom.anatomy.identity import match, opposite_key, opposite_name, side_in_words, side_of, structure_key
 from segqa_dicom.anatomy.labels import Label, LabelMap, label_map, label_map_names
 from segqa_dicom.anatomy.references import (
     Tolerance,
@@ -64,6 +64,7 @@ __all__ = [
     "may_overlap",
     "neighbours",
     "opposite_key",
+    "opposite_name",
     "other_meanings",
     "part_of",
     "positions",

@@ -42,6 +42,14 @@ def opposite_key(key: str) -> str | None:
     return other if other != key else None
 
 
+def opposite_name(name: str) -> str | None:
+    """The canonical name of the same structure on the other side; None if the name has no side."""
+    for side, other in ((Side.LEFT, Side.RIGHT), (Side.RIGHT, Side.LEFT)):
+        if name.endswith(f"_{side}"):
+            return f"{name.removesuffix(side)}{other}"
+    return None
+
+
 _LEFT_WORD = re.compile(r"(?<![a-z])(left|l|lt|links?)(?![a-z])")
 _RIGHT_WORD = re.compile(r"(?<![a-z])(right|r|rt|rechts?)(?![a-z])")
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from segqa_dicom.anatomy import (
     Group,
@@ -16,16 +14,16 @@ from segqa_dicom.anatomy import (
     Side,
     are_exclusive,
     neighbours,
+    opposite_name,
     positions,
     structure_named,
 )
 from segqa_dicom.checks.distance import distance_mm, is_within
 from segqa_dicom.checks.finding import Severity
-from segqa_dicom.checks.gates import by_name, cut_off
+from segqa_dicom.checks.gates import cut_off
 from segqa_dicom.checks.registry import Result, Scope, SegmentResult, failed, not_run, noted, passed, rule, warned
 from segqa_dicom.checks.ruleset import Limits
 from segqa_dicom.checks.subject import MeasuredSegment, MeasuredSegmentation
-from segqa_dicom.measures.crops import component_with
 from segqa_dicom.model import PointMm
 
 _SIDES = (Place.LEFT, Place.RIGHT)
@@ -75,7 +73,7 @@ def inside(part: MeasuredSegment, context: MeasuredSegmentation, limits: Limits)
 
 def _whole(part: MeasuredSegment, context: MeasuredSegmentation) -> MeasuredSegment | None:
     """The nearest of its wholes that is there exactly once, of the same side or of both."""
-    named = by_name(context)
+    named = context.by_name
     for name in part.known.wholes:
         for found in (named.get(name, []), named.get(structure_named(name).base, [])):
             if len(found) == 1 and found[0] is not part:
@@ -125,9 +123,7 @@ def _common_mm(part: MeasuredSegment, other: MeasuredSegment, context: MeasuredS
     box = part.measures.shape.bounding_box
     if box is None:
         return None
-    layers = context.segmentation.layers
-    first, second = (layers[one.segment.layer][box.slices] == one.index + 1 for one in (part, other))
-    k, i, j = np.nonzero(first & second)
+    k, i, j = np.nonzero(context.mask(part, box.slices) & context.mask(other, box.slices))
     middle = len(k) // 2
     place = [float(axis[middle]) + start for axis, start in zip((k, i, j), box.start, strict=True)]
     return part.ct.geometry.point_at(place[0], place[1], place[2])
@@ -160,7 +156,7 @@ def _weight(result: Result) -> int:
 
 
 def _near(part: MeasuredSegment, context: MeasuredSegmentation, wanted: Neighbour) -> SegmentResult:
-    others = [other for name in wanted.to for other in by_name(context).get(name, [])]
+    others = [other for name in wanted.to for other in context.by_name.get(name, [])]
     if not others:
         return None
     limit = wanted.max_distance_mm
@@ -169,19 +165,12 @@ def _near(part: MeasuredSegment, context: MeasuredSegmentation, wanted: Neighbou
     for one in (part, *others):
         if reason := cut_off(one):
             return not_run(f"{one.label}: {reason}")
-    of_other_side = [other for name in wanted.to for other in by_name(context).get(_other_side(name), [])]
+    of_other_side = [other for name in wanted.to for other in context.by_name.get(opposite_name(name) or "", [])]
     if any(is_within(part, other, context, limit) for other in of_other_side):
         return not_run("it lies near that of the other side: a matter of left and right (rule L1)")
     distance, other = min(((distance_mm(part, other, context), other) for other in others), key=lambda pair: pair[0])
     message = f"lies {distance:.0f} mm away from {other.label} (limit {limit:.0f} mm)"
     return warned(message, value=distance, limit=limit, location_mm=part.anchor_mm)
-
-
-def _other_side(name: str) -> str:
-    for side, other in ((Side.LEFT, Side.RIGHT), (Side.RIGHT, Side.LEFT)):
-        if name.endswith(f"_{side}"):
-            return f"{name.removesuffix(side)}{other}"
-    return ""
 
 
 def _nearest_first(part: MeasuredSegment, others: Sequence[MeasuredSegment]) -> list[MeasuredSegment]:
@@ -192,7 +181,7 @@ def _nearest_first(part: MeasuredSegment, others: Sequence[MeasuredSegment]) -> 
 def _position(part: MeasuredSegment, context: MeasuredSegmentation, wanted: Position, limits: Limits) -> SegmentResult:
     if wanted.place in _SIDES:
         return _on_its_side(part, context, wanted, limits["midline_margin_mm"])
-    others = by_name(context).get(wanted.than, [])
+    others = context.by_name.get(wanted.than, [])
     if len(others) != 1:
         return None
     other = others[0]
@@ -250,8 +239,10 @@ def _sided(context: MeasuredSegmentation) -> list[MeasuredSegment]:
 
 
 def _has_swapped_pairs(context: MeasuredSegmentation) -> bool:
-    named = by_name(context)
-    pairs = ((parts, named.get(_other_side(name), [])) for name, parts in named.items() if name.endswith(Side.LEFT))
+    named = context.by_name
+    pairs = (
+        (parts, named.get(opposite_name(name) or "", [])) for name, parts in named.items() if name.endswith(Side.LEFT)
+    )
     return any(_centre(left[0])[0] < _centre(right[0])[0] for left, right in pairs if right)
 
 
@@ -286,7 +277,7 @@ def below_lung(part: MeasuredSegment, context: MeasuredSegmentation, limits: Lim
         volume = part.component_ml(number)
         if volume < limits["min_volume_ml"]:
             break
-        top = _heights_mm(part, components.boxes[number])[1]
+        top = part.extent_z_mm(number)[1]
         if lowest is not None and top < lowest[0]:
             message = f"a separate piece of {volume:.1f} mL lies {lowest[0] - top:.0f} mm below {lowest[1]}"
             return failed(message, value=top - lowest[0], limit=0.0, location_mm=part.component_mm(number))
@@ -296,32 +287,18 @@ def below_lung(part: MeasuredSegment, context: MeasuredSegmentation, limits: Lim
 
 def _lowest_lung_mm(context: MeasuredSegmentation) -> tuple[float, str] | None:
     """Z below which there is no lung, and what says so: the lower end of the liver, or of L3."""
-    found = []
+    found: list[tuple[float, str]] = []
     for name, what in (("liver", "the tip of the liver"), ("vertebrae_L3", "L3")):
-        for part in by_name(context).get(name, []):
-            box = part.measures.shape.bounding_box
-            if box is not None:
-                found.append((_heights_mm(part, np.array([*box.start, *box.stop]))[0], what))
+        found.extend((part.extent_z_mm()[0], what) for part in context.by_name.get(name, []))
     return max(found, default=None)
-
-
-def _heights_mm(part: MeasuredSegment, box: NDArray[Any]) -> tuple[float, float]:
-    """Lowest and highest z of the corners of a box (start, stop)."""
-    low, high = box[:3], box[3:] - 1
-    corners = [[(low, high)[one >> axis & 1][axis] for axis in range(3)] for one in range(8)]
-    z = part.ct.geometry.to_world(np.array(corners, dtype=np.float64))[:, 2]
-    return float(z.min()), float(z.max())
 
 
 def _dense(part: MeasuredSegment, context: MeasuredSegmentation, number: int, limits: Limits) -> SegmentResult:
     components = part.measures.shape.components
     if part.measures.intensity is None or components.voxel_counts[number] < 1:
         return None
-    k0, i0, j0, k1, i1, j1 = (int(value) for value in components.boxes[number])
-    crop = slice(k0, k1), slice(i0, i1), slice(j0, j1)
-    mask = context.segmentation.layers[part.segment.layer][crop] == part.index + 1
-    k, i, j = (int(place) for place in components.seeds[number] - (k0, i0, j0))
-    value = float(np.median(part.ct.hu[crop][component_with(mask, (k, i, j))]))
+    box, mask = context.component(part, number)
+    value = float(np.median(part.ct.hu[box.slices][mask]))
     if value <= limits["max_median_hu"]:
         return None
     message = (

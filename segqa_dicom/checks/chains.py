@@ -11,7 +11,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from segqa_dicom import anatomy
 from segqa_dicom.anatomy import Group, Side
+from segqa_dicom.checks.gates import END_MARGIN_MM, cut_off
 from segqa_dicom.checks.subject import MeasuredSegment, MeasuredSegmentation
 from segqa_dicom.model import PointMm
 
@@ -28,14 +30,12 @@ RIBS = (Chain.LEFT_RIBS, Chain.RIGHT_RIBS)
 OTHER_SIDE = {Chain.LEFT_RIBS: Chain.RIGHT_RIBS, Chain.RIGHT_RIBS: Chain.LEFT_RIBS}
 _SIDES = {Side.LEFT: Chain.LEFT_RIBS, Side.RIGHT: Chain.RIGHT_RIBS}
 
-C1, T1, T12, L1, L5, L6 = 1, 8, 19, 20, 24, 25
+T1, T12, L1, L5, L6 = 8, 19, 20, 24, 25
 """Levels of the spine (VerSe numbering)."""
 RIB_TO_SPINE = 7
 """Rib n belongs to vertebra Tn, whose level is n + 7."""
 _LAST = {Chain.SPINE: L6, Chain.LEFT_RIBS: 13, Chain.RIGHT_RIBS: 13}
 
-END_MARGIN_MM = 5.0
-"""Models often leave the last slice out: what ends so near to the end of the scan may go on outside."""
 MAX_SHIFT = 4
 """Largest shift of a chain that is looked for."""
 _BEYOND = 1.5
@@ -115,9 +115,7 @@ def level_name(chain: Chain, level: int) -> str:
     """``T9``, or ``9`` for a rib."""
     if chain is not Chain.SPINE:
         return str(level)
-    if level < T1:
-        return f"C{level}"
-    return f"T{level - T1 + 1}" if level <= T12 else f"L{level - L1 + 1}"
+    return anatomy.level_name(level) or str(level)
 
 
 def span(chain: Chain, levels: Iterable[int]) -> str:
@@ -134,12 +132,7 @@ def span(chain: Chain, levels: Iterable[int]) -> str:
 
 def is_complete(part: MeasuredSegment) -> bool:
     """Whether all of it can be expected to be in the image."""
-    box = part.measures.shape.bounding_box
-    if box is None or part.is_truncated:
-        return False
-    geometry = part.ct.geometry
-    room = min(box.start[0], geometry.shape[0] - box.stop[0]) * geometry.slice_spacing_mm
-    return room >= END_MARGIN_MM
+    return not cut_off(part)
 
 
 def complete(found: Members) -> dict[int, MeasuredSegment]:
@@ -161,16 +154,6 @@ def component_centre(part: MeasuredSegment, number: int) -> NDArray[np.float64]:
     box = part.measures.shape.components.boxes[number].astype(np.float64)
     middle = (box[:3] + box[3:] - 1) / 2
     return np.array(part.ct.geometry.point_at(*(float(value) for value in middle)))
-
-
-def extent_z_mm(part: MeasuredSegment) -> tuple[float, float]:
-    """Lowest and highest z of the corners of its box."""
-    box = part.measures.shape.bounding_box
-    assert box is not None  # noqa: S101 - members have voxels
-    ends = np.array([box.start, [stop - 1 for stop in box.stop]], np.float64)
-    corners = np.array([[ends[a, 0], ends[b, 1], ends[c, 2]] for a in (0, 1) for b in (0, 1) for c in (0, 1)])
-    z = part.ct.geometry.to_world(corners)[:, 2]
-    return float(z.min()), float(z.max())
 
 
 def mirrored(context: MeasuredSegmentation, point: NDArray[np.float64]) -> NDArray[np.float64] | None:
@@ -302,8 +285,8 @@ def sampled_in(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The same in the box from `start` up to `stop`."""
     step = np.maximum((_SAMPLE_MM / np.array(part.ct.geometry.spacing_mm)).astype(int), 1)
-    place = tuple(slice(int(a), int(b), int(c)) for a, b, c in zip(start, stop, step, strict=True))
-    mask = context.segmentation.layers[part.segment.layer][place] == part.index + 1
+    k, i, j = (slice(int(a), int(b), int(c)) for a, b, c in zip(start, stop, step, strict=True))
+    mask = context.mask(part, (k, i, j))
     # Several times as fast as np.argwhere.
     indices = np.stack(np.unravel_index(np.flatnonzero(mask), mask.shape), axis=1) * step + start
     return part.ct.geometry.to_world(indices.astype(np.float64)), indices.astype(np.float64)

@@ -5,7 +5,17 @@ from __future__ import annotations
 from segqa_dicom.anatomy import Side, side_in_words, side_of
 from segqa_dicom.anatomy.table import equivalent_categories
 from segqa_dicom.checks.finding import Severity
-from segqa_dicom.checks.registry import Scope, SegmentResult, SeriesResults, noted, passed, plural, rule, warned
+from segqa_dicom.checks.registry import (
+    Scope,
+    SegmentResult,
+    SeriesResults,
+    listing,
+    noted,
+    passed,
+    plural,
+    rule,
+    warned,
+)
 from segqa_dicom.checks.ruleset import Limits
 from segqa_dicom.checks.subject import MeasuredSegment, MeasuredSegmentation
 
@@ -150,9 +160,8 @@ def unlisted_codes(context: MeasuredSegmentation, _limits: Limits) -> SeriesResu
         if any(code.key != _category_key(part) for code in part.segment.unlisted_codes)
     ]
     if about:
-        names = ", ".join(part.label for part in about[:5])
-        more = f" and {len(about) - 5} more" if len(about) > 5 else ""
-        yield noted(f"{plural(len(about), 'segment')} with codes that no DICOM context group lists: {names}{more}")
+        names = listing((part.label for part in about), most=5)
+        yield noted(f"{plural(len(about), 'segment')} with codes that no DICOM context group lists: {names}")
 
 
 @rule(

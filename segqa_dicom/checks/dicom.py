@@ -10,6 +10,7 @@ from segqa_dicom.checks.registry import (
     SegmentResult,
     SeriesResults,
     failed,
+    listing,
     noted,
     passed,
     plural,
@@ -163,21 +164,18 @@ def segment_numbers(context: MeasuredSegmentation, _limits: Limits) -> SeriesRes
     raw = facts.raw_segment_numbers
     twice = sorted(number for number, count in Counter(raw).items() if count > 1)
     if twice:
-        yield failed(f"Segment Number {_listed(twice)} is declared more than once; the first declaration was used")
+        names = listing(map(str, twice), most=5)
+        yield failed(f"Segment Number {names} is declared more than once; the first declaration was used")
     if facts.type is not SegmentationType.LABELMAP and sorted(set(raw)) != list(range(1, len(set(raw)) + 1)):
         yield warned("Segment Numbers do not run from 1 without a gap")
     if facts.undeclared_numbers:
-        yield failed(f"frames use Segment Number {_listed(facts.undeclared_numbers)}, which no segment has: left out")
+        names = listing(map(str, facts.undeclared_numbers), most=5)
+        yield failed(f"frames use Segment Number {names}, which no segment has: left out")
     labels = Counter(part.label for part in context.segments)
     for label, count in labels.items():
         if count > 1:
             about = tuple(part.index for part in context.segments if part.label == label)
             yield warned(f"{count} segments have the label {label!r}", segments=about)
-
-
-def _listed(numbers: list[int] | tuple[int, ...]) -> str:
-    shown = ", ".join(str(number) for number in numbers[:5])
-    return shown if len(numbers) <= 5 else f"{shown} and {len(numbers) - 5} more"
 
 
 @rule(

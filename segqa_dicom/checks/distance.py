@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -77,8 +75,8 @@ def _points_mm(
     part: MeasuredSegment, context: MeasuredSegmentation, box: Box, steps: tuple[int, int, int]
 ) -> NDArray[np.float64]:
     """Voxel centres of a segment in a box; of all of them only those at its border."""
-    layer = context.segmentation.layers[part.segment.layer]
-    mask: NDArray[Any] = layer[box.slices][:: steps[0], :: steps[1], :: steps[2]] == part.index + 1
+    k, i, j = (slice(a.start, a.stop, step) for a, step in zip(box.slices, steps, strict=True))
+    mask = context.mask(part, (k, i, j))
     if steps == _ALL:
         mask = border(mask)
     index = np.argwhere(mask) * np.array(steps) + np.array(box.start)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from segqa_dicom.anatomy import Side, structure_named
+from segqa_dicom.anatomy import Side, opposite_name, structure_named
 from segqa_dicom.checks.finding import Severity
-from segqa_dicom.checks.gates import by_name
 from segqa_dicom.checks.registry import Scope, SeriesResults, noted, rule, warned
 from segqa_dicom.checks.ruleset import Limits
 from segqa_dicom.checks.subject import MeasuredSegmentation
@@ -69,7 +68,7 @@ def missing(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
         side = structure_named(one.name).side
         named = f"{side} {words}" if one.name.endswith((Side.LEFT, Side.RIGHT)) else words
         message = f"no {named}, although structures above it ({_first(above)}) and below it ({_first(below)}) are there"
-        if one.may_be_absent and _other_side(one.name) in (None, *present):
+        if one.may_be_absent and opposite_name(one.name) in (None, *present):
             yield noted(f"{message}: missed, or removed, or never there")
         else:
             yield warned(message)
@@ -82,15 +81,8 @@ def _first(names: list[str]) -> str:
 def _present(context: MeasuredSegmentation) -> set[str]:
     """Canonical names of what has voxels, of the wholes that it is part of, and of both sides of what is for both."""
     found: set[str] = set()
-    for name, parts in by_name(context).items():
+    for name, parts in context.by_name.items():
         found |= {name, *parts[0].known.wholes}
         if parts[0].known.side is None:
             found |= {f"{name}_{side}" for side in Side}
     return found
-
-
-def _other_side(name: str) -> str | None:
-    for side, other in ((Side.LEFT, Side.RIGHT), (Side.RIGHT, Side.LEFT)):
-        if name.endswith(f"_{side}"):
-            return f"{name.removesuffix(side)}{other}"
-    return None

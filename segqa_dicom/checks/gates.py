@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from weakref import WeakKeyDictionary
 
-from segqa_dicom.checks.chains import END_MARGIN_MM
-from segqa_dicom.checks.subject import MeasuredSegment, MeasuredSegmentation
+from segqa_dicom.checks.subject import MeasuredSegment
 from segqa_dicom.model import CtVolume
+
+END_MARGIN_MM = 5.0
+"""Models often leave the last slice out: what ends so near to the end of the scan may go on outside."""
 
 METAL_HU = 2500
 """No bone and no contrast agent in vessels reaches it; metal does, or the end of the scale."""
@@ -18,8 +19,6 @@ _METAL_SLICES_MM = 5.0
 
 _ADULT_YEARS = 18.0
 _YEARS = {"D": 1 / 365.25, "W": 7 / 365.25, "M": 1 / 12, "Y": 1.0}
-
-_named: WeakKeyDictionary[MeasuredSegmentation, dict[str, list[MeasuredSegment]]] = WeakKeyDictionary()
 
 
 def cut_off(part: MeasuredSegment) -> str:
@@ -67,14 +66,3 @@ def is_near_metal(part: MeasuredSegment) -> bool:
     by = [round(margin / step) for margin, step in zip(margins, geometry.spacing_mm, strict=True)]
     crop = tuple(slice(max(a - n, 0), b + n) for a, b, n in zip(box.start, box.stop, by, strict=True))
     return bool(part.ct.hu[crop].max() >= METAL_HU)
-
-
-def by_name(context: MeasuredSegmentation) -> dict[str, list[MeasuredSegment]]:
-    """Segments with voxels by the canonical name of their structure; those that have none are left out."""
-    if context not in _named:
-        found: dict[str, list[MeasuredSegment]] = {}
-        for part in context.segments:
-            if part.known.canonical and not part.is_empty:
-                found.setdefault(part.known.canonical, []).append(part)
-        _named[context] = found
-    return _named[context]

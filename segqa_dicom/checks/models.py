@@ -13,27 +13,20 @@ from statistics import mean
 
 import numpy as np
 
-from segqa_dicom.anatomy import Group, Side, opposite_key
+from segqa_dicom.anatomy import Side, opposite_key
 from segqa_dicom.checks import numbering
 from segqa_dicom.checks.chains import MAX_SHIFT, Chain, Shift, centre, chain_of, members, name_of, span
 from segqa_dicom.checks.finding import Severity
-from segqa_dicom.checks.registry import Result, Scope, SeriesResults, failed, rule, warned
+from segqa_dicom.checks.registry import Result, Scope, SeriesResults, failed, listing, rule, warned
 from segqa_dicom.checks.ruleset import Limits
+from segqa_dicom.checks.sides import CROSSES_MIDLINE
 from segqa_dicom.checks.subject import MeasuredCase, MeasuredSegment, MeasuredSegmentation
 from segqa_dicom.measures.overlap import dice
 
-CROSSES_MIDLINE = (Group.VESSEL, Group.BOWEL, Group.TISSUE, Group.REGION, Group.UNKNOWN)
-"""Groups whose one-sided members may well lie on the other side of the midline."""
 _MIRRORED, _MIN_PAIRS = 0.7, 3
 """Share of the pairs that are the wrong way round in a mirrored segmentation, and how many there must be (as L3)."""
 MAX_NAMES = 10
 """Structures that a message names before it says how many more there are."""
-
-
-def listed(names: Sequence[str]) -> str:
-    """``a, b, c and 2 more``."""
-    shown = ", ".join(names[:MAX_NAMES])
-    return shown if len(names) <= MAX_NAMES else f"{shown} and {len(names) - MAX_NAMES} more"
 
 
 def dice_of(case: MeasuredCase, one: int, part: MeasuredSegment, other: int, its: MeasuredSegment) -> float:
@@ -82,7 +75,7 @@ def outlier(case: MeasuredCase, limits: Limits) -> SeriesResults:
         names = [f"{part.label} ({agreement:.2f})" for part, agreement in parts]
         yield warned(
             f"{name_of(case.segmentations[one])} differs from all other results, which agree: mean Dice of "
-            f"{listed(names)}",
+            f"{listing(names, most=MAX_NAMES)}",
             value=parts[0][1],
             limit=limits["max_dice"],
             location_mm=parts[0][0].anchor_mm,
@@ -355,7 +348,8 @@ def _exchanged_sides(case: MeasuredCase, limits: Limits) -> SeriesResults:
         first = next(iter(parts.values()))
         yield failed(
             f"{name_of(case.segmentations[one])}: left and right are exchanged against the other results: "
-            f"{listed(names)}. This result is wrong: what it calls {first.side} lies on the other side of the body",
+            f"{listing(names, most=MAX_NAMES)}. This result is wrong: what it calls {first.side} lies on the other "
+            "side of the body",
             location_mm=first.anchor_mm,
             segments=tuple(part.index for part in parts.values()),
             segmentations=(one,),

@@ -21,7 +21,6 @@ from segqa_dicom.checks.chains import (
     Chain,
     Shift,
     centre,
-    extent_z_mm,
     head_offset,
     heads,
     heights,
@@ -126,11 +125,11 @@ def _ends(case: MeasuredCase, shift: Shift) -> Iterator[Evidence | None]:
         found, its = (members(case.segmentations[at], shift.chain) for at in (seen.one, seen.other))
         last, first = max(found), min(found)
         # Of two results the one whose chain goes on further has the bone at the end; at a tie one of them is enough.
-        if _goes_to_end(seen, last, max(its), sign) and extent_z_mm(found[last])[0] - low >= _ROOM_MM:
+        if _goes_to_end(seen, last, max(its), sign) and found[last].extent_z_mm()[0] - low >= _ROOM_MM:
             yield _numbered(
                 last, _LAST_RIB, seen.by, sign, _where(case, seen, sign, f"the lowest rib is numbered {last}")
             )
-        if _goes_to_end(seen, -first, -min(its), sign) and high - extent_z_mm(found[first])[1] >= _ROOM_MM:
+        if _goes_to_end(seen, -first, -min(its), sign) and high - found[first].extent_z_mm()[1] >= _ROOM_MM:
             yield _numbered(first, 1, seen.by, sign, _where(case, seen, sign, f"the topmost rib is numbered {first}"))
 
 
@@ -202,7 +201,7 @@ def lies_on(vertebrae: Mapping[int, MeasuredSegment], bone: MeasuredSegment) -> 
     vertebra = vertebrae[last]
     if float(centre(vertebra)[2]) < float(centre(bone)[2]):
         return False
-    if extent_z_mm(vertebra)[0] <= extent_z_mm(bone)[1]:
+    if vertebra.extent_z_mm()[0] <= bone.extent_z_mm()[1]:
         return True
     if last - 1 not in vertebrae or not is_complete(bone):
         return False

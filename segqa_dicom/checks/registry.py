@@ -6,7 +6,7 @@ rule means adding its function and its section in `ruleset.toml`, nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -118,6 +118,13 @@ def failed(message: str, **details: Any) -> Result:
 def plural(count: int, thing: str) -> str:
     """``1 slice``, ``2 slices``."""
     return f"1 {thing}" if count == 1 else f"{count} {thing}s"
+
+
+def listing(words: Iterable[str], *, most: int) -> str:
+    """``a, b, c and 4 more``."""
+    everything = list(words)
+    shown = ", ".join(everything[:most])
+    return shown if len(everything) <= most else f"{shown} and {len(everything) - most} more"
 
 
 SegmentResult = Result | None

@@ -20,7 +20,6 @@ from segqa_dicom.checks.chains import (
     Chain,
     Head,
     complete,
-    extent_z_mm,
     heads,
     is_complete,
     left_offset,
@@ -35,8 +34,7 @@ from segqa_dicom.checks.finding import Severity
 from segqa_dicom.checks.registry import Result, Scope, SeriesResults, failed, noted, rule, warned
 from segqa_dicom.checks.ruleset import Limits
 from segqa_dicom.checks.subject import MeasuredSegment, MeasuredSegmentation
-from segqa_dicom.measures.crops import component_with, point_distances
-from segqa_dicom.measures.results import Box
+from segqa_dicom.measures.crops import point_distances
 
 _FLOATING = 12
 """The rib that may be missing on one side, and the number of pairs that is usual."""
@@ -127,7 +125,7 @@ def _number_of_pairs(context: MeasuredSegmentation, limits: Limits) -> SeriesRes
     if number == _FLOATING or min(found) != 1 or not is_complete(found[1]) or not is_complete(found[number]):
         return
     lowest = float(found[number].ct.geometry.slice_origins_mm[:, 2].min())
-    if extent_z_mm(found[number])[0] - lowest < limits["min_room_mm"]:
+    if found[number].extent_z_mm()[0] - lowest < limits["min_room_mm"]:
         return
     variant = number in (_FLOATING - 1, _FLOATING + 1)
     message = f"{number} pairs of ribs" + ("; a known variant, or a wrong number" if variant else "")
@@ -200,25 +198,17 @@ def _large_pieces(context: MeasuredSegmentation, level: int, part: MeasuredSegme
     wanted = counts >= max(limits["min_share"] * counts.sum(), limits["min_volume_ml"] / _voxel_ml(part))
     if wanted.sum() < 2:
         return []
-    labels, boxes = part.measures.shape.components, part.measures.shape.components.boxes
-    return [
-        _Piece(part, level, _component(context, part, labels.seeds[number], boxes[number]))
-        for number in np.flatnonzero(wanted)
-    ]
+    return [_Piece(part, level, _component(context, part, int(number))) for number in np.flatnonzero(wanted)]
 
 
 def _voxel_ml(part: MeasuredSegment) -> float:
     return part.ct.geometry.voxel_volume_ml
 
 
-def _component(
-    context: MeasuredSegmentation, part: MeasuredSegment, seed: NDArray[np.int32], box: NDArray[np.int32]
-) -> NDArray[np.float64]:
-    """Indices of the voxels of the component that holds `seed`."""
-    place = Box(*((int(a), int(b), int(c)) for a, b, c in (box[:3], box[3:])))
-    mask = context.segmentation.layers[part.segment.layer][place.slices] == part.index + 1
-    k, i, j = (int(place) for place in seed - box[:3])
-    points: NDArray[np.float64] = (np.argwhere(component_with(mask, (k, i, j))) + box[:3]).astype(np.float64)
+def _component(context: MeasuredSegmentation, part: MeasuredSegment, number: int) -> NDArray[np.float64]:
+    """Indices of the voxels of a component."""
+    box, mask = context.component(part, number)
+    points: NDArray[np.float64] = (np.argwhere(mask) + box.start).astype(np.float64)
     return points
 
 
@@ -228,13 +218,11 @@ def _touches(context: MeasuredSegmentation, piece: _Piece, other: MeasuredSegmen
     shape = np.array(other.ct.geometry.shape)
     start = np.maximum(piece.points.min(axis=0).astype(int) - reach, 0)
     stop = np.minimum(piece.points.max(axis=0).astype(int) + reach + 1, shape)
-    crop = context.segmentation.layers[other.segment.layer][
-        tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-    ]
-    theirs = crop == other.index + 1
+    k, i, j = (slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
+    theirs = context.mask(other, (k, i, j))
     if not theirs.any():
         return False
-    grown = np.zeros(crop.shape, bool)
+    grown = np.zeros(theirs.shape, bool)
     grown[tuple((piece.points.astype(int) - start).T)] = True
     for axis in range(3):
         line = np.moveaxis(grown, axis, 0)  # a view: what is set here is set in `grown`

@@ -10,7 +10,7 @@ from segqa_dicom.checks.registry import Scope, SegmentResult, SeriesResults, fai
 from segqa_dicom.checks.ruleset import Limits
 from segqa_dicom.checks.subject import MeasuredSegment, MeasuredSegmentation
 
-_CROSSES_MIDLINE = (Group.VESSEL, Group.BOWEL, Group.TISSUE, Group.REGION, Group.UNKNOWN)
+CROSSES_MIDLINE = (Group.VESSEL, Group.BOWEL, Group.TISSUE, Group.REGION, Group.UNKNOWN)
 """Groups whose one-sided members may well lie on the other side of the midline (left brachiocephalic vein)."""
 
 
@@ -44,7 +44,7 @@ def sides(part: MeasuredSegment, context: MeasuredSegmentation, limits: Limits) 
         return _against_counterpart(part, other)
     centroid = part.measures.shape.centroid_mm
     middle = context.midline_x_mm(centroid[2]) if centroid else None
-    if part.known.group in _CROSSES_MIDLINE or middle is None:
+    if part.known.group in CROSSES_MIDLINE or middle is None:
         return not_run("the other side is not there, and there is no midline to compare with")
     return _against_midline(part, middle, limits["midline_margin_mm"])
 

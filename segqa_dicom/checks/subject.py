@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
+
 from segqa_dicom.anatomy import Side, Structure
+from segqa_dicom.measures.crops import component_with
 from segqa_dicom.measures.overlap import JointCounts
-from segqa_dicom.measures.results import PairComparison, SegmentMeasures
+from segqa_dicom.measures.results import Box, PairComparison, SegmentMeasures
 from segqa_dicom.model import CtVolume, PointMm, Segment, Segmentation
 
 
@@ -68,6 +72,18 @@ class MeasuredSegment:
         k, i, j = self.measures.shape.components.seeds[number]
         return self.ct.geometry.point_at(float(k), float(i), float(j))
 
+    def extent_z_mm(self, component: int | None = None) -> tuple[float, float]:
+        """Lowest and highest z of the corners of its box, or that of one of its components, in LPS mm."""
+        box = self.measures.shape.bounding_box
+        assert box is not None  # noqa: S101 - callers skip empty segments
+        start, stop = np.array(box.start), np.array(box.stop)
+        if component is not None:
+            start, stop = np.split(self.measures.shape.components.boxes[component], 2)
+        ends = np.array([start, stop - 1], np.float64)
+        corners = np.array([[ends[a, 0], ends[b, 1], ends[c, 2]] for a in (0, 1) for b in (0, 1) for c in (0, 1)])
+        z = self.ct.geometry.to_world(corners)[:, 2]
+        return float(z.min()), float(z.max())
+
     def component_ml(self, number: int) -> float:
         """Volume of one of its components in mL, at the nominal slice distance."""
         return float(self.measures.shape.components.voxel_counts[number]) * self.ct.geometry.voxel_volume_ml
@@ -94,6 +110,28 @@ class MeasuredSegmentation:
         for part in self.segments:
             found.setdefault(part.key, []).append(part)
         return found
+
+    @cached_property
+    def by_name(self) -> dict[str, list[MeasuredSegment]]:
+        """Segments with voxels by the canonical name of their structure; those that have none are left out."""
+        found: dict[str, list[MeasuredSegment]] = {}
+        for part in self.segments:
+            if part.known.canonical and not part.is_empty:
+                found.setdefault(part.known.canonical, []).append(part)
+        return found
+
+    def mask(self, part: MeasuredSegment, place: tuple[slice, slice, slice]) -> NDArray[np.bool_]:
+        """(slice, row, column) voxels of one of its segments in a part of the volume."""
+        found: NDArray[np.bool_] = self.segmentation.layers[part.segment.layer][place] == part.index + 1
+        return found
+
+    def component(self, part: MeasuredSegment, number: int) -> tuple[Box, NDArray[np.bool_]]:
+        """Box of one of the components of a segment, and which voxels in it belong to the component."""
+        components = part.measures.shape.components
+        k0, i0, j0, k1, i1, j1 = (int(value) for value in components.boxes[number])
+        k, i, j = (int(value) for value in components.seeds[number])
+        box = Box((k0, i0, j0), (k1, i1, j1))
+        return box, component_with(self.mask(part, box.slices), (k - k0, i - i0, j - j0))
 
     def midline_x_mm(self, z_mm: float) -> float | None:
         """X of the body's middle at a height; None if it is not known."""

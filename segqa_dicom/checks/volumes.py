@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from segqa_dicom.anatomy import Range, volume_ratios
 from segqa_dicom.checks.finding import Severity
-from segqa_dicom.checks.gates import by_name, cut_off, is_child, sex_of
+from segqa_dicom.checks.gates import cut_off, is_child, sex_of
 from segqa_dicom.checks.registry import Scope, SegmentResult, not_run, passed, rule, warned
 from segqa_dicom.checks.ruleset import Limits
 from segqa_dicom.checks.subject import MeasuredSegment, MeasuredSegmentation
@@ -131,7 +131,7 @@ def _number(volume: float) -> str:
 def ratio(part: MeasuredSegment, context: MeasuredSegmentation, limits: Limits) -> SegmentResult:
     """One of two organs whose volumes go together is too large or too small for the other; left and right: L2."""
     for known in volume_ratios():
-        others = by_name(context).get(known.to, [])
+        others = context.by_name.get(known.to, [])
         if part.is_empty or part.known.canonical != known.of or len(others) != 1:
             continue
         other = others[0]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
+from segqa_dicom.checks.registry import listing
 from segqa_dicom.measures.results import PairComparison, StructureComparison
 from segqa_dicom.model import Code, Segment
 from segqa_dicom.report.model import CaseReport, SegmentationReport, SegmentReport
@@ -15,7 +16,7 @@ from segqa_dicom.sr import codes, items
 from segqa_dicom.sr.document import Body, Context, Document, Kind, assemble
 from segqa_dicom.sr.judgement import SEVERITY_WORDS, what
 from segqa_dicom.sr.structures import finding, finding_site, name_of, pair_names
-from segqa_dicom.sr.words import counted, listing
+from segqa_dicom.sr.words import counted
 from segqa_dicom.uids import stable_uid
 
 Mode: TypeAlias = Literal["auto", "pairs", "none"]

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from segqa_dicom.checks.finding import SEVERITY_ORDER, Finding, Severity
+from segqa_dicom.checks.registry import listing
 from segqa_dicom.model import Code, Geometry, PointMm, SegRecord
 from segqa_dicom.report.model import CaseReport, SegmentationReport, SegmentReport
 from segqa_dicom.sr import codes, items
 from segqa_dicom.sr.document import Body, Context, Document, Kind, assemble
 from segqa_dicom.sr.judgement import SEVERITY_WORDS, judge
 from segqa_dicom.sr.structures import finding, finding_site, name_of, seg_name
-from segqa_dicom.sr.words import counted, listing
+from segqa_dicom.sr.words import counted
 from segqa_dicom.uids import stable_uid
 
 MOST_ARROWS = 60

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from segqa_dicom.checks.finding import Check, Finding, Outcome, Verdict
+from segqa_dicom.checks.registry import listing
 from segqa_dicom.measures.results import Intensity
 from segqa_dicom.model import Code, SegRecord
 from segqa_dicom.report.model import SegmentationReport, SegmentReport
@@ -15,7 +16,7 @@ from segqa_dicom.sr import codes, items
 from segqa_dicom.sr.document import Body, Context, Document, Kind, assemble
 from segqa_dicom.sr.judgement import Judgement, judge, summary_lines
 from segqa_dicom.sr.structures import finding, finding_site, name_of, seg_name, tracking_identifier, tracking_uids
-from segqa_dicom.sr.words import counted, listing
+from segqa_dicom.sr.words import counted
 
 _MOST_NAMES = 20
 _VERDICT_ORDER = {Verdict.UNUSABLE: 0, Verdict.REVIEW: 1, Verdict.USABLE: 2}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
 
 LONG_STRING = 64
 """Characters in an LO value."""
@@ -62,13 +61,6 @@ def squeezed(text: str, length: int) -> str:
         return text
     end = (length - 3) // 2
     return text[: length - 3 - end] + "..." + text[len(text) - end :]
-
-
-def listing(words: Iterable[str], *, most: int) -> str:
-    """``a, b, c and 4 more``."""
-    everything = list(words)
-    shown = ", ".join(everything[:most])
-    return shown if len(everything) <= most else f"{shown} and {len(everything) - most} more"
 
 
 def counted(count: int, singular: str, plural: str = "") -> str:

@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 
 from segqa_dicom.checks.finding import Outcome, Verdict
+from segqa_dicom.checks.registry import listing
 from segqa_dicom.model import Code
 from segqa_dicom.sr import codes, items
-from segqa_dicom.sr.words import ascii_text, clipped, counted, listing, squeezed
+from segqa_dicom.sr.words import ascii_text, clipped, counted, squeezed
 
 
 @pytest.mark.parametrize(
