@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from segqa_dicom.reading.limits import Limits
@@ -38,3 +40,52 @@ class Settings(BaseSettings):
             max_voxels=self.max_voxels,
             max_frames=self.max_frames,
         )
+
+
+def _secrets_folder() -> Path | None:
+    """Where each file is a setting: /run/secrets in containers, or what SEGQA_SECRETS_DIR names."""
+    folder = Path(os.environ.get("SEGQA_SECRETS_DIR", "/run/secrets"))
+    return folder if folder.is_dir() else None
+
+
+class ServiceSettings(BaseSettings):
+    """What an operator of the service may set beside the options of ``segqa serve``."""
+
+    model_config = SettingsConfigDict(env_prefix="SEGQA_", frozen=True, extra="forbid", secrets_dir=_secrets_folder())
+
+    archive: str = Field("./segqa-archive", description="Default of `--archive`: a folder, or the URL of DICOMweb.")
+    ledger: str = Field("", description="Default of `--ledger`: SQLAlchemy URL; empty = SQLite in the data folder.")
+    data: str = Field("", description="Folder of inbox and ledger; empty = the archive's folder, else ./segqa-data.")
+    broker: str = Field("", description="URL of Redis; with it cases go to Celery workers, and `--workers` is 0.")
+    archive_user: str = Field("", description="User name for the DICOMweb archive.")
+    archive_password: SecretStr = Field(SecretStr(""), description="Its password.")
+    ledger_password: SecretStr = Field(SecretStr(""), description="Password that `--ledger` leaves out of its URL.")
+    broker_password: SecretStr = Field(SecretStr(""), description="Password that the broker's URL leaves out.")
+
+    allowed_ae: str = Field(
+        "",
+        description="AE titles that may open an association, by commas, each as TITLE, TITLE@HOST (only from there) or "
+        "TITLE@HOST:PORT (storage commitment is reported there); empty = any.",
+    )
+    max_associations: int = Field(64, ge=1, description="Associations at a time.")
+    max_associations_per_address: int = Field(8, ge=1, description="Associations at a time from one address.")
+    min_free_bytes: int = Field(
+        5_000_000_000, ge=0, description="Below this much free disk the node answers A700H (out of resources)."
+    )
+    acse_timeout_s: float = Field(30, gt=0, description="Wait for the parts of an association request.")
+    network_timeout_s: float = Field(60, gt=0, description="An association without a message for so long is ended.")
+    read_deadline_s: float = Field(10, gt=0, description="A PDU whose bytes take longer ends the connection.")
+
+    debounce_s: float = Field(5, ge=0, description="Quiet time on a CT and its SEGs before they are reviewed.")
+    deadline_s: float = Field(
+        86_400, gt=0, description="A SEG whose images have not all arrived by then is reviewed with those that have."
+    )
+    lease_s: float = Field(45, gt=0, description="A case whose worker has not been heard of for so long is free again.")
+    max_attempts: int = Field(3, ge=1, description="A case that failed so often is put into quarantine.")
+    sweep_s: float = Field(30, gt=0, description="Distance of the sweeps that repair whatever was lost.")
+    poll_s: float = Field(1, gt=0, description="Distance of questions to the archive's change feed.")
+    case_time_limit_s: float = Field(900, gt=0, description="A review that takes longer is ended.")
+    case_memory_bytes: int = Field(
+        8_000_000_000, ge=0, description="Address space of a worker; a case that needs more fails. 0 = no limit."
+    )
+    archive_timeout_s: float = Field(300, gt=0, description="An answer of the archive that takes longer is given up.")

@@ -7,6 +7,9 @@
     |   +-- UnreadableObject  not DICOM, damaged, or not decodable
     |   +-- LimitExceeded     larger than a limit that is set; refused before anything is allocated
     |   +-- Inconsistent      readable, but its parts or its references contradict each other
+    +-- PeerError             another program did not do its part
+    |   +-- PeerUnavailable   not reachable, too slow or overloaded; trying again later may help
+    |   +-- PeerRefused       it does not do what it was asked for; somebody must change something
     +-- ConfigurationError    the operator must fix the call, a setting or the rule set
 
 A message names the object and says what to do; it holds no pixel value and no patient data.
@@ -33,6 +36,18 @@ class LimitExceeded(InputError):
 
 class Inconsistent(InputError):
     """Readable, but its parts or its references contradict each other."""
+
+
+class PeerError(SegQaError):
+    """Another program (archive, database, broker) did not do its part; the object is not to blame."""
+
+
+class PeerUnavailable(PeerError):
+    """Not reachable, too slow or overloaded; trying again later may help."""
+
+
+class PeerRefused(PeerError):
+    """The peer does not do what it was asked for; trying again does not help."""
 
 
 class ConfigurationError(SegQaError):

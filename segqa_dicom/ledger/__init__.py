@@ -1,0 +1,1 @@
+"""What must happen and what has happened."""

@@ -1,0 +1,1 @@
+"""Our DICOM node."""

@@ -1,0 +1,1 @@
+"""Celery workers of segqa: thin, because everything they do is in `segqa_dicom.service`."""
