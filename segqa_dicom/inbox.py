@@ -1,8 +1,8 @@
 """The inbox: a folder of objects that were received and acknowledged, but are not in the archive yet.
 
-A file here is a promise: its sender was told that the object is safe. So a file gets its final name only after its bytes
-are on the disk, and the folder is synchronised before the sender is answered; whoever lists the inbox finds whole files
-only. There is no list beside the folder that a crash could make wrong.
+A file here is a promise: its sender was told that the object is safe. So a file gets its final name only after its
+bytes are on the disk, and the folder is synchronised before the sender is answered; whoever lists the inbox finds whole
+files only. There is no list beside the folder that a crash could make wrong.
 """
 
 from __future__ import annotations

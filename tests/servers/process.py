@@ -28,7 +28,7 @@ def wait_until(condition: Callable[[], object], timeout_s: float = 30, what: str
     while time.monotonic() < deadline:
         try:
             last = condition()
-        except Exception as error:  # a server that does not answer yet
+        except Exception as error:  # noqa: BLE001 - a server that does not answer yet
             last = error
         else:
             if last:
