@@ -16,7 +16,7 @@ from tests.servers.process import Process, free_port, program, wait_until
 
 PLUGIN_FOLDERS = (Path("/usr/share/orthanc/plugins"), Path("/usr/lib/orthanc"))
 PLUGIN_NAME = "libOrthancDicomWeb.so"
-USER, PASSWORD = "segqa", "a password"  # noqa: S105 - of a server that lives as long as one test
+USER, PASSWORD = "segqa", "a password"
 
 
 def dicomweb_plugin() -> Path:
