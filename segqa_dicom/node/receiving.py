@@ -1,0 +1,311 @@
+"""C-STORE data on their way to the disk: straight from the socket into a file of the inbox, never all in memory."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import queue
+import secrets
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.dimse_messages import C_STORE_RQ
+from pynetdicom.dimse_primitives import N_EVENT_REPORT
+from pynetdicom.pdu_primitives import P_DATA
+
+from segqa_dicom.inbox import Inbox
+from segqa_dicom.node.contexts import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Status
+from segqa_dicom.node.guards import IDLE_S, ProtocolError
+from segqa_dicom.uids import normalised_uid
+
+if TYPE_CHECKING:
+    from pynetdicom.association import Association
+
+PART_PREFIX = "node-"
+"""Beginning of the names of our parts, for they share a folder with those of others."""
+_MAX_MESSAGE_BYTES = 32_000_000
+"""Of messages that are kept in memory; a storage commitment for 100,000 instances has half of it."""
+_MAX_OUTSTANDING = 16
+"""Messages that may wait at a time; one request without its answer is what was negotiated."""
+_CHECK_SPACE_BYTES = 1 << 26
+_COMMAND, _LAST = 1, 2
+"""Bits of the message control header (PS3.8, section E.2)."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Error numbers that say that the disk takes no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Where parts are written, and how large they may become."""
+
+    inbox: Inbox
+    max_file_bytes: int
+    min_free_bytes: int
+
+    def is_short(self) -> bool:
+        """Whether there is less space on the disk than there must be."""
+        return self.inbox.free_bytes() < self.min_free_bytes
+
+
+class Part:
+    """A file that is being received; what was refused is received, too, but not kept.
+
+    refusal : the status that the sender will get whatever else comes, and why; None while all is well
+    """
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self.path = room.inbox.parts / f"{PART_PREFIX}{secrets.token_hex(12)}"
+        self.size = 0
+        self.refusal: tuple[Status, str] | None = None
+        self._descriptor = -1
+        self._checked_size = 0
+        if room.is_short():
+            self.refuse(Status.OUT_OF_RESOURCES, "disk is nearly full")
+            return
+        try:
+            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        except OSError as error:
+            self._failed(error)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append; never raises."""
+        if self.refusal is not None:
+            return
+        self.size += len(data)
+        if self.size > self._room.max_file_bytes:
+            self.refuse(Status.OUT_OF_RESOURCES, "larger than the limit")
+            return
+        try:
+            if self.size - self._checked_size > _CHECK_SPACE_BYTES:
+                self._checked_size = self.size
+                if self._room.is_short():
+                    self.refuse(Status.OUT_OF_RESOURCES, "disk is nearly full")
+                    return
+            written = os.write(self._descriptor, data)
+            while written < len(data):
+                written += os.write(self._descriptor, memoryview(data)[written:])
+        except OSError as error:
+            self._failed(error)
+
+    def finish(self) -> None:
+        """No more will come."""
+        if self._descriptor >= 0:
+            try:
+                os.close(self._descriptor)
+            except OSError as error:
+                self._failed(error)
+            self._descriptor = -1
+
+    def refuse(self, status: Status, reason: str) -> None:
+        """Keep nothing of it."""
+        self.refusal = (status, reason)
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove the file, if it is there; never raises."""
+        with contextlib.suppress(OSError):
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+        self._descriptor = -1
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
+
+    def _failed(self, error: OSError) -> None:
+        full = error.errno in FULL
+        self.refuse(Status.OUT_OF_RESOURCES if full else Status.PROCESSING_FAILURE, errno.errorcode[error.errno or 0])
+
+
+def file_head(sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str) -> bytes:
+    """Preamble, prefix and file meta information (PS3.10, section 7.1)."""
+    elements = _element(0x0001, b"OB", b"\0\1") + b"".join(
+        _element(number, vr, text.encode("ascii"))
+        for number, vr, text in (
+            (0x0002, b"UI", sop_class_uid),
+            (0x0003, b"UI", sop_instance_uid),
+            (0x0010, b"UI", transfer_syntax),
+            (0x0012, b"UI", IMPLEMENTATION_CLASS_UID),
+            (0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
+        )
+    )
+    return bytes(128) + b"DICM" + _element(0x0000, b"UL", len(elements).to_bytes(4, "little")) + elements
+
+
+def _element(number: int, vr: bytes, value: bytes) -> bytes:
+    if len(value) % 2:
+        value += b"\0" if vr == b"UI" else b" "
+    length = len(value).to_bytes(4, "little")
+    return b"\2\0" + number.to_bytes(2, "little") + vr + (b"\0\0" + length if vr == b"OB" else length[:2]) + value
+
+
+@dataclass
+class Traffic:
+    """What an association has brought so far."""
+
+    instances: int = 0
+    refused: int = 0
+    bytes: int = 0
+    commitments: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """An N-EVENT-REPORT to be sent.
+
+    fail : is called if it was not acknowledged on this association
+    """
+
+    primitive: N_EVENT_REPORT
+    context_id: int
+    fail: Callable[[], None]
+
+
+class Receiver(DIMSEServiceProvider):
+    """pynetdicom's DIMSE provider, but for the data sets of C-STORE, which go into parts.
+
+    All messages come in the upper layer's thread (`take`); all answers and reports go out in the association's.
+    """
+
+    def __init__(self, assoc: Association, room: Room) -> None:
+        super().__init__(assoc)
+        self._room = room
+        self.traffic = Traffic()
+        self.is_draining = False
+        """Set when the node stops: the association is aborted as soon as it has nothing under way."""
+        self._part: Part | None = None
+        self._finished: dict[Path, Part] = {}
+        self._kept_bytes = 0
+        self._is_serving = False
+        self._reports: deque[Report] = deque()
+        self._unanswered: dict[int, Report] = {}
+        self._lock = threading.Lock()
+        self._is_over = False
+
+    # in the upper layer's thread
+
+    def take(self, pdu: memoryview) -> None:
+        """The presentation data values of a P-DATA-TF PDU (PS3.8, section 9.3.5.1)."""
+        at = 0
+        while at < len(pdu):
+            length = int.from_bytes(pdu[at : at + 4], "big")
+            end = at + 4 + length
+            if length < 2 or end > len(pdu):
+                raise ProtocolError("a presentation data value of a wrong length")
+            self._fragment(pdu[at + 4], pdu[at + 5], pdu[at + 6 : end])
+            at = end
+
+    def _fragment(self, context_id: int, control: int, data: memoryview) -> None:
+        if self._part is None:
+            self._keep(context_id, control, data)
+            return
+        if control & _COMMAND or self.message is None or context_id != self.message.context_id:
+            raise ProtocolError("a command in the middle of a data set")
+        self.traffic.bytes += len(data)
+        self._part.write(data)
+        if control & _LAST:
+            self._part.finish()
+            self._finished[self._part.path] = self._part
+            self._part = None
+            self._pass_on(context_id, control, b"")
+
+    def _keep(self, context_id: int, control: int, data: memoryview) -> None:
+        """Leave to pynetdicom what is no data set of C-STORE."""
+        self._kept_bytes += len(data)
+        if self._kept_bytes > _MAX_MESSAGE_BYTES:
+            raise ProtocolError("a message that is too long")
+        self._pass_on(context_id, control, bytes(data))
+        if self.message is None:
+            self._kept_bytes = 0
+        elif isinstance(self.message, C_STORE_RQ):
+            self._kept_bytes = 0
+            self._part = self._opened(context_id)
+            self.message._data_set_path = self._part.path  # noqa: SLF001 - which it hands on with the request
+
+    def _pass_on(self, context_id: int, control: int, data: bytes) -> None:
+        if self.msg_queue.qsize() >= _MAX_OUTSTANDING:
+            raise ProtocolError("more requests at a time than were negotiated")
+        primitive = P_DATA()
+        primitive.presentation_data_value_list.append((context_id, bytes((control,)) + data))
+        super().receive_primitive(primitive)
+
+    def _opened(self, context_id: int) -> Part:
+        part = Part(self._room)
+        try:
+            command = cast("Any", self.message).command_set
+            syntax = str(self.assoc._accepted_cx[context_id].transfer_syntax[0])  # noqa: SLF001 - no public way
+            sop_class_uid = normalised_uid(command.get("AffectedSOPClassUID"), what="Affected SOP Class UID")
+            sop_instance_uid = normalised_uid(command.get("AffectedSOPInstanceUID"), what="Affected SOP Instance UID")
+        except KeyError as error:
+            part.discard()
+            raise ProtocolError("a message on a presentation context that was not accepted") from error
+        except Exception as error:  # noqa: BLE001 - whatever pydicom makes of a damaged command
+            part.refuse(Status.CANNOT_UNDERSTAND, type(error).__name__)
+            return part
+        part.write(file_head(sop_class_uid, sop_instance_uid, syntax))
+        return part
+
+    # in the association's thread
+
+    def finished(self, path: Path | None) -> Part | None:
+        """The part of a request that was received as a whole; None if it came without a data set."""
+        return self._finished.pop(path, None) if path is not None else None
+
+    def get_msg(self, block: bool = False) -> Any:  # noqa: FBT001, FBT002
+        """The next message, or (None, None); waits up to `IDLE_S` for it."""
+        self._is_serving = False
+        self._send_reports()
+        try:
+            found: Any = self.msg_queue.get(block=block or self._may_sleep(), timeout=IDLE_S)
+        except queue.Empty:
+            found = (None, None)
+        if isinstance(found[1], N_EVENT_REPORT) and found[1].is_valid_response:
+            self._unanswered.pop(found[1].MessageIDBeingRespondedTo or 0, None)
+            return None, None
+        self._is_serving = found[1] is not None
+        if self.is_draining and not self.is_busy:
+            self.assoc.abort(block=False)
+        return found
+
+    def _may_sleep(self) -> bool:
+        return self.dul.is_alive() and self.dul.peek_next_pdu() is None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is being received or answered."""
+        return self._is_serving or self.message is not None or not self.msg_queue.empty()
+
+    def wake(self) -> None:
+        """Let the association's thread look what is to be done; from any thread."""
+        self.msg_queue.put((None, None))
+
+    def report(self, report: Report) -> bool:
+        """Send a report soon, from any thread; False if the association is over."""
+        with self._lock:
+            if self._is_over:
+                return False
+            self._reports.append(report)
+        self.wake()
+        return True
+
+    def _send_reports(self) -> None:
+        while self._reports and self.assoc.is_established and self.dul.peek_next_pdu() is None:
+            report = self._reports.popleft()
+            self._unanswered[report.primitive.MessageID or 0] = report
+            self.send_msg(report.primitive, report.context_id)
+
+    def end(self) -> None:
+        """The association is over, and its threads: remove what was not received as a whole, or not asked for."""
+        with self._lock:
+            self._is_over = True
+        for part in (self._part, *self._finished.values()):
+            if part is not None:
+                part.discard()
+        self._part = None
+        for report in (*self._reports, *self._unanswered.values()):
+            report.fail()
