@@ -53,7 +53,7 @@ def review(case: Case, ruleset: RuleSet, progress: Progress = silent) -> CaseRep
     progress("comparing segmentations", 0, 1)
     shared = _shared_voxels(layer_runs)
     comparisons = _comparisons(measured, shared, case.ct, ruleset, progress)
-    subject = MeasuredCase(case.ct, measured, comparisons, shared)
+    subject = MeasuredCase(case.ct, measured, comparisons, shared, case.conflicts)
     progress("checking rules", 0, 1)
     checked = check_case(subject, ruleset)
     return CaseReport(
@@ -65,6 +65,7 @@ def review(case: Case, ruleset: RuleSet, progress: Progress = silent) -> CaseRep
         findings=checked.findings,
         segmentations=tuple(_report(subject, at, checked, ruleset) for at in range(len(measured))),
         comparisons=subject.comparisons,
+        conflicts=tuple(sorted(case.conflicts)),
     )
 
 

@@ -270,3 +270,23 @@ def lossy(case: MeasuredCase, _limits: Limits) -> SeriesResults:
     """HU of an image that went through lossy compression are approximate."""
     if case.ct.facts.lossy:
         yield warned(f"the CT was compressed lossily ({case.ct.facts.lossy}): HU are approximate")
+
+
+@rule(
+    "D13",
+    "One content per SOP Instance UID",
+    scope=Scope.CASE,
+    severity=Severity.ERROR,
+    source="PS3.5, section 9: a UID identifies one object for ever",
+)
+def conflicting_content(case: MeasuredCase, _limits: Limits) -> SeriesResults:
+    """An object came again with other content under its old UID: the first stays and is reviewed, as archives do it."""
+    positions = {part.segmentation.record.sop_instance_uid: at for at, part in enumerate(case.segmentations)}
+    for conflict in sorted(case.conflicts):
+        at = positions.get(conflict.sop_instance_uid)
+        yield failed(
+            f"{'the segmentation' if at is not None else 'the CT image'} {conflict.sop_instance_uid} came again with "
+            f"other content: the first (SHA-256 {conflict.kept_digest[:16]}) was reviewed, the other "
+            f"({conflict.refused_digest[:16]}) was refused; whoever changed it must give it a new UID",
+            **({} if at is None else {"segmentations": (at,)}),
+        )

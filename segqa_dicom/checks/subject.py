@@ -13,7 +13,7 @@ from segqa_dicom.anatomy import Side, Structure
 from segqa_dicom.measures.crops import component_with
 from segqa_dicom.measures.overlap import JointCounts
 from segqa_dicom.measures.results import Box, PairComparison, SegmentMeasures
-from segqa_dicom.model import CtVolume, PointMm, Segment, Segmentation
+from segqa_dicom.model import ContentConflict, CtVolume, PointMm, Segment, Segmentation
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,9 +144,11 @@ class MeasuredCase:
 
     shared_voxels : (i, j) with i < j, indices of two segmentations -> voxels that each segment of the one shares with
         each of the other, whatever their codes are; labels are index + 1 of the segments
+    conflicts : objects that came twice with different content
     """
 
     ct: CtVolume
     segmentations: tuple[MeasuredSegmentation, ...]
     comparisons: tuple[PairComparison, ...]
     shared_voxels: Mapping[tuple[int, int], JointCounts] = field(default_factory=dict)
+    conflicts: tuple[ContentConflict, ...] = ()

@@ -4,7 +4,7 @@ Everything here is frozen and valid once constructed. Arrays are C-ordered ``(sl
 points are ``[x, y, z]`` in LPS millimetres (DICOM patient coordinates).
 """
 
-from segqa_dicom.model.case import Case, CtFacts, CtRecord, CtVolume, PatientStudy, SliceRef
+from segqa_dicom.model.case import Case, ContentConflict, CtFacts, CtRecord, CtVolume, PatientStudy, SliceRef
 from segqa_dicom.model.codes import Code, CodedStructure
 from segqa_dicom.model.geometry import Geometry, PointMm
 from segqa_dicom.model.segmentation import (
@@ -20,6 +20,7 @@ __all__ = [
     "Case",
     "Code",
     "CodedStructure",
+    "ContentConflict",
     "CtFacts",
     "CtRecord",
     "CtVolume",

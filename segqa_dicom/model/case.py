@@ -105,12 +105,28 @@ class CtVolume:
         self.hu.flags.writeable = False
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class ContentConflict:
+    """An object of a case that came twice with different content.
+
+    kept_digest, refused_digest : SHA-256 in hexadecimal of the content that is reviewed, and of the other one
+    """
+
+    sop_instance_uid: str
+    kept_digest: str
+    refused_digest: str
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One CT series and the segmentations drawn on it, in the order of their series numbers and UIDs."""
+    """One CT series and the segmentations drawn on it, in the order of their series numbers and UIDs.
+
+    conflicts : what is known to have come with another content, too, in any order
+    """
 
     ct: CtVolume
     segmentations: tuple[Segmentation, ...]
+    conflicts: tuple[ContentConflict, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.segmentations:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from segqa_dicom.checks.finding import Check, Finding, Verdict
 from segqa_dicom.measures.results import PairComparison, SegmentMeasures
-from segqa_dicom.model import CtRecord, Geometry, Segment, SegmentationType, SegRecord
+from segqa_dicom.model import ContentConflict, CtRecord, Geometry, Segment, SegmentationType, SegRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,7 @@ class CaseReport:
     """One CT series with all its segmentations.
 
     parameters : "name=value" of everything that decides the numbers, for Algorithm Parameters
+    conflicts : objects that came twice with different content, sorted
     """
 
     ct: CtRecord
@@ -79,3 +80,4 @@ class CaseReport:
     findings: tuple[Finding, ...]
     segmentations: tuple[SegmentationReport, ...]
     comparisons: tuple[PairComparison, ...]
+    conflicts: tuple[ContentConflict, ...] = ()

@@ -6,7 +6,7 @@ The tree is put together here in the order of the template's rows; highdicom's o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 
 from segqa_dicom import __version__
 from segqa_dicom.measures.results import MEASURING_VERSION
-from segqa_dicom.model import Code, SegRecord
+from segqa_dicom.model import Code, ContentConflict, CtRecord, SegRecord
 from segqa_dicom.report.model import CaseReport
 from segqa_dicom.sr import codes, items
 from segqa_dicom.sr.evidence import CtEvidence, ct_evidence, evidence_elements
@@ -84,8 +84,20 @@ class Context:
     @cached_property
     def case_key(self) -> str:
         """What decides the contents of all documents of the case."""
-        segs = sorted((s.record.sop_instance_uid, s.record.file_digest) for s in self.case.segmentations)
-        return digest([sorted(self.ct_evidence.instances), segs, self.case.ruleset.hash, MEASURING_VERSION])
+        segmentations = [segmentation.record for segmentation in self.case.segmentations]
+        return case_key(self.case.ct, segmentations, self.case.ruleset.hash, self.case.conflicts)
+
+
+def case_key(
+    ct: CtRecord, segmentations: Iterable[SegRecord], ruleset_hash: str, conflicts: Iterable[ContentConflict] = ()
+) -> str:
+    """SHA-256 of what decides the contents of all documents of a case; known as soon as the case has been read."""
+    instances = {uid for _, uid in ct.instances} | {ref.sop_instance_uid for ref in ct.slices}
+    segs = sorted((record.sop_instance_uid, record.file_digest) for record in segmentations)
+    parts: list[object] = [sorted(instances), segs, ruleset_hash, MEASURING_VERSION]
+    if refused := sorted((one.sop_instance_uid, one.kept_digest, one.refused_digest) for one in conflicts):
+        parts.append(refused)
+    return digest(parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,10 +125,13 @@ def assemble(context: Context, body: Body) -> Document:
     """The document of `body`."""
     case, references = context.case, tuple(record.sop_instance_uid for record in body.about)
     predecessor = context.predecessors.get((body.kind, references))
-    identity = _identity(context, body, references, predecessor)
+    earlier = predecessor.sop_instance_uid if predecessor else ""
+    parts = identity(
+        body.kind, references, context.case_key, earlier, title=context.title, max_groups=context.max_groups
+    )
     header = Header(
-        sop_instance_uid=stable_uid(*identity),
-        series_instance_uid=stable_uid(*identity, "series"),
+        sop_instance_uid=stable_uid(*parts),
+        series_instance_uid=stable_uid(*parts, "series"),
         series_number=series_number(case, body.kind, body.about[0]),
         series_description=series_description(body),
         about=body.about,
@@ -143,15 +158,27 @@ def series_description(body: Body) -> str:
     return f"{body.outcome} {subject}{ending}"
 
 
-def _identity(
-    context: Context, body: Body, references: tuple[str, ...], predecessor: Predecessor | None
+def identity(
+    kind: Kind,
+    references: Sequence[str],
+    key: str,
+    earlier: str,
+    *,
+    title: Code = codes.QA_REPORT,
+    max_groups: int = MAX_GROUPS,
 ) -> tuple[object, ...]:
-    earlier = predecessor.sop_instance_uid if predecessor else ""
-    parts: tuple[object, ...] = (body.kind.value, list(references), context.case_key, earlier)
+    """What the SOP Instance UID of a document is computed from (`uids.stable_uid`).
+
+    references : SOP Instance UIDs of the SEGs it is about
+    key : of the case
+    earlier : SOP Instance UID of the revision that it replaces, or empty
+    title : of reports and comparisons
+    """
+    parts: tuple[object, ...] = (kind.value, list(references), key, earlier)
     # Another title or limit is other content, and one SOP Instance UID must never stand for two contents.
-    if body.kind is not Kind.KEYIMG and body.title != codes.QA_REPORT:
-        parts = (*parts, body.title.key)
-    return parts if context.max_groups == MAX_GROUPS else (*parts, context.max_groups)
+    if kind is not Kind.KEYIMG and title != codes.QA_REPORT:
+        parts = (*parts, title.key)
+    return parts if max_groups == MAX_GROUPS else (*parts, max_groups)
 
 
 # ---------------------------------------------------------------------------------------------------- content

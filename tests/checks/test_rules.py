@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from segqa_dicom.checks import Check, Finding, Outcome, Severity, all_rules, default_ruleset
-from segqa_dicom.model import Case, Code, CtFacts, SegmentationType
+from segqa_dicom.model import Case, Code, ContentConflict, CtFacts, SegmentationType
 from segqa_dicom.pipeline import review
 from tests.scenes import (
     ADRENAL_LEFT,
@@ -149,6 +149,7 @@ FIRES = [
     ("D10", "warning", with_ct(CtFacts(tilt_degrees=12.0))),
     ("D11", "warning", with_ct(CtFacts(hu_defined=False, hu_note="Rescale Slope is 0"))),
     ("D12", "warning", with_ct(CtFacts(lossy="JPEG"))),
+    ("D13", "error", replace(liver(INSIDE), conflicts=(ContentConflict("1.2.3.7", "ab" * 32, "cd" * 32),))),
     ("K1", "info", parts(Part("liver", replace(LIVER, category=Code("123037004", "SCT")), [INSIDE]))),
     ("K1", "warning", parts(Part("liver", replace(LIVER, category=None), [INSIDE]))),
     ("K2", "warning", parts(Part("subclavian_artery_left", coded("29700009", "Subclavian artery", LEFT), [INSIDE]))),
