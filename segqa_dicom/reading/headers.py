@@ -225,6 +225,19 @@ class PlainDataset:
             return self._items(keyword, Element._make(element))
         return _value(vr, self._data[element[3] : element[4]])
 
+    def raw(self, keyword: str) -> bytes | None:
+        """The bytes of a value, padding included; None if there is no such element.
+
+        Raises `Unfamiliar` if the element has another VR than the dictionary's.
+        """
+        tag, vr = _attribute(keyword)
+        element = self._index.get(tag)
+        if element is None:
+            return None
+        if element[1] != vr and not self._implicit:
+            raise Unfamiliar("another VR than the dictionary's")
+        return self._data[element[3] : element[4]]
+
     def has_group(self, group: int) -> bool:
         """Whether there is any element of a group."""
         for tag in reversed(self._index):  # ascending; groups that are asked for stand near the end

@@ -1,0 +1,413 @@
+"""The embedded archive: a folder of DICOM files, and an index beside them.
+
+::
+
+    objects/ab/abcd….dcm     the objects, named by the SHA-256 of their SOP Instance UID: no UID becomes a path
+    conflicts/               contents that were refused because another one has their SOP Instance UID
+    incoming/                files being written
+    index.sqlite3            made anew from `objects` whenever it is missing, damaged or of another version
+
+The files are the truth. A file gets its name only when its bytes are on the disk, and its row in the index after that;
+so a row always has its file, and a file without a row is what a crash left of an object whose sender got no answer. It
+is harmless, and used when the object is sent again.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from segqa_dicom import log
+from segqa_dicom.archive.base import Instance, Outcome, Outgoing, Series, Stored
+from segqa_dicom.archive.content import content_digest, same_content
+from segqa_dicom.archive.folder_index import Entry, Index, Row, add, find
+from segqa_dicom.archive.folder_keys import Header, JsonAttribute, read_header
+from segqa_dicom.archive.folder_search import Question, answer
+from segqa_dicom.errors import ConfigurationError, Inconsistent, InputError, PeerUnavailable
+from segqa_dicom.progress import Progress, silent
+from segqa_dicom.reading.dataset import file_digest
+from segqa_dicom.reading.limits import Limits
+from segqa_dicom.uids import normalised_uid
+
+_ENDING = ".dcm"
+_LEFTOVER_S = 86_400
+"""Nothing is written for so long; what is older in `incoming` was left by a process that died."""
+_BATCH = 500
+_DISK_THREADS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Reindexed:
+    """What `FolderArchive.reindex` found: files in all, rows added and removed, files that cannot be used."""
+
+    files: int
+    added: int
+    removed: int
+    unusable: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """An object that may be stored, in a file that nobody changes.
+
+    is_new : whether that file was just written, and is not on the disk yet
+    """
+
+    path: Path
+    entry: Entry
+    is_new: bool
+
+
+class FolderArchive:
+    """An archive in a folder; see the module for how it is laid out.
+
+    Threads and processes may use it at the same time, on one machine; a fork is fine.
+
+    folder : is made if it does not exist
+    linkable : folders, beside `folder` itself, whose files are on the disk and never changed (an inbox, an outbox);
+        what lies there is stored as a hard link and not as a copy
+    limits : objects above them are refused
+
+    Raises `ConfigurationError` if the folder cannot be made or written.
+    """
+
+    def __init__(self, folder: Path, *, linkable: Sequence[Path] = (), limits: Limits | None = None) -> None:
+        self.folder = folder
+        self._limits = limits or Limits()
+        self._objects, self._conflicts = folder / "objects", folder / "conflicts"
+        self._incoming = folder / "incoming"
+        with _disk(folder):
+            for part in (self._objects, self._conflicts, self._incoming):
+                part.mkdir(parents=True, exist_ok=True)
+            self._remove_leftovers()
+            self._device = self._objects.stat().st_dev
+            self._linkable = tuple(one.resolve() for one in (folder, *linkable))
+        self._index = Index(folder / "index.sqlite3", self._fill)
+        with _disk(folder):
+            self._index.rows("SELECT 1 FROM study LIMIT 1")
+
+    def close(self) -> None:
+        """Close the index; for when no thread uses the archive any more."""
+        self._index.close()
+
+    # Questions
+
+    def list_series(
+        self,
+        *,
+        study_instance_uid: str | None = None,
+        series_instance_uid: str | None = None,
+        modality: str | None = None,
+    ) -> list[Series]:
+        """As `Archive.list_series`."""
+        given = (
+            ("StudyInstanceUID", study_instance_uid),
+            ("SeriesInstanceUID", series_instance_uid),
+            ("Modality", modality),
+        )
+        conditions = [(column, value) for column, value in given if value is not None]
+        where = " AND ".join(f"{column} = ?" for column, _ in conditions) or "1"
+        with _disk(self.folder):
+            rows = self._index.rows(
+                "SELECT StudyInstanceUID, SeriesInstanceUID, Modality,"  # noqa: S608 - columns named above
+                " (SELECT COUNT(*) FROM instance WHERE instance.series = series.id)"
+                f" FROM series JOIN study ON study.id = series.study WHERE {where} ORDER BY series.id",
+                [value for _, value in conditions],
+            )
+        return [Series(*row) for row in rows]
+
+    def list_instances(self, study_instance_uid: str, series_instance_uid: str) -> list[Instance]:
+        """As `Archive.list_instances`; by Instance Number."""
+        return [row.instance for row in self.rows_of(study_instance_uid, series_instance_uid)]
+
+    def find_instances(self, sop_instance_uids: Iterable[str]) -> list[Instance]:
+        """As `Archive.find_instances`."""
+        with _disk(self.folder):
+            return [row.instance for row in self._index.find(list(dict.fromkeys(sop_instance_uids)))]
+
+    def fetch(self, instances: Sequence[Instance], folder: Path) -> dict[str, Path]:  # noqa: ARG002 - part of the protocol
+        """As `Archive.fetch`: the files where they lie; nothing is copied into `folder`."""
+        found = self.find_instances(instance.sop_instance_uid for instance in instances)
+        return {one.sop_instance_uid: self._place(one.sop_instance_uid) for one in found}
+
+    def search(self, question: Question) -> list[dict[str, JsonAttribute]]:
+        """Answers to a question as DICOM JSON objects; raises `folder_search.UnsupportedQuestion`."""
+        with _disk(self.folder), self._index.translated():
+            return answer(self._index.connection(), question)
+
+    def rows_of(self, study_instance_uid: str, series_instance_uid: str = "", sop_instance_uid: str = "") -> list[Row]:
+        """Instances of a study, a series, or the one that is named, with what the index knows of their encoding."""
+        with _disk(self.folder):
+            if not sop_instance_uid:
+                return self._index.instances_of(study_instance_uid, series_instance_uid)
+            wanted = (study_instance_uid, series_instance_uid)
+            return [
+                row
+                for row in self._index.find([sop_instance_uid])
+                if (row.instance.study_instance_uid, row.instance.series_instance_uid) == wanted
+            ]
+
+    def path_of(self, sop_instance_uid: str) -> Path | None:
+        """The file of an instance; None if it is not there."""
+        return self._place(sop_instance_uid) if self.find_instances([sop_instance_uid]) else None
+
+    # Storing
+
+    def store(self, objects: Sequence[Outgoing]) -> list[Stored]:
+        """As `Archive.store`: one transaction, after all files are on the disk.
+
+        A content that is in conflict with the one that is there is kept in `conflicts`, for people to look at. Raises
+        `ConfigurationError` if the folder cannot be written, `PeerUnavailable` if its disk is full or fails.
+        """
+        with _disk(self.folder), ExitStack() as temporary:
+            prepared = [self._prepared(one, temporary) for one in objects]
+            waiting = [one for one in prepared if isinstance(one, _Prepared)]
+            if not waiting:
+                return [one for one in prepared if isinstance(one, Stored)]
+            _synchronise([one.path for one in waiting if one.is_new])
+            with self._index.writing() as connection:
+                changed: set[Path] = set()
+                stored = [
+                    self._put(connection, one, changed) if isinstance(one, _Prepared) else one for one in prepared
+                ]
+                _synchronise(sorted(changed))
+            return stored
+
+    def _prepared(self, outgoing: Outgoing, temporary: ExitStack) -> _Prepared | Stored:
+        """The object in a file that can be linked, checked by itself; or why it is refused, or that it is there."""
+        content, uid = outgoing.content, outgoing.instance.sop_instance_uid
+        is_new = not isinstance(content, Path) or not self._may_be_linked(content)
+        path = content if isinstance(content, Path) else self._written(content, temporary)
+        try:
+            entry = self._entry(path)
+            _check_identity(outgoing.instance, entry.instance)
+        except InputError as error:
+            return Stored(uid, Outcome.REFUSED, str(error))
+        if any(row.digest == entry.digest for row in self._index.find([uid])):
+            return Stored(uid, Outcome.ALREADY_THERE)
+        if is_new and isinstance(content, Path):
+            path = self._copied(path, entry.digest, temporary)
+        return _Prepared(path, entry, is_new=is_new)
+
+    def _may_be_linked(self, path: Path) -> bool:
+        resolved = path.resolve()
+        if not any(resolved.is_relative_to(one) for one in self._linkable):
+            return False
+        return resolved.stat().st_dev == self._device
+
+    def _copied(self, path: Path, digest: str, temporary: ExitStack) -> Path:
+        copy = self._temporary(temporary)
+        shutil.copyfile(path, copy)
+        if file_digest(copy) != digest:
+            raise PeerUnavailable(f"{path.name} was changed while it was stored; try again when it is complete")
+        return copy
+
+    def _entry(self, path: Path) -> Entry:
+        """What a file adds to the index; raises `InputError` for files that cannot be stored, `OSError`."""
+        try:
+            size_bytes = path.stat().st_size
+            header = read_header(path, self._limits)
+            return Entry(_instance(header), header, file_digest(path), size_bytes)
+        except InputError as error:
+            if isinstance(error.__cause__, OSError):  # not the object's fault
+                raise error.__cause__ from error
+            raise
+
+    def _put(self, connection: sqlite3.Connection, new: _Prepared, changed: set[Path]) -> Stored:
+        """Store an object unless it is there; `changed` gets the folders that must be synchronised."""
+        uid = new.entry.instance.sop_instance_uid
+        rows = find(connection, [uid])
+        if rows:
+            return self._compared(new, rows[0].digest, changed)
+        place = self._place(uid)
+        if place.exists():  # left by a crash; it was complete when it got its name
+            there = self._entry(place)
+            try:
+                add(connection, there)
+            except Inconsistent as error:
+                return Stored(uid, Outcome.REFUSED, str(error))
+            changed.add(place.parent)
+            if there.digest == new.entry.digest:
+                return Stored(uid, Outcome.STORED)
+            return self._compared(new, there.digest, changed)
+        try:
+            add(connection, new.entry)
+        except Inconsistent as error:
+            return Stored(uid, Outcome.REFUSED, str(error))
+        self._name(new, place, changed)
+        return Stored(uid, Outcome.STORED)
+
+    def _compared(self, new: _Prepared, kept_digest: str, changed: set[Path]) -> Stored:
+        uid, digest = new.entry.instance.sop_instance_uid, new.entry.digest
+        there = self._place(uid)
+        if digest == kept_digest:
+            return Stored(uid, Outcome.ALREADY_THERE)
+        try:  # data sets of other bytes may still say the same
+            if same_content(new.path, there, self._limits):
+                return Stored(uid, Outcome.ALREADY_THERE)
+            kept_digest, refused_digest = (content_digest(path, self._limits) for path in (there, new.path))
+        except InputError:  # one of them cannot be divided into elements to its end
+            refused_digest = digest
+        self._name(new, self._conflicts / f"{_name_of(uid)}-{digest[:16]}{_ENDING}", changed)
+        reason = "another content with this SOP Instance UID is there, and stays"
+        return Stored(uid, Outcome.CONFLICT, reason, kept_digest=kept_digest, refused_digest=refused_digest)
+
+    def _name(self, new: _Prepared, place: Path, changed: set[Path]) -> None:
+        """Give a durable file its place in the archive, unless that is taken."""
+        if not place.parent.is_dir():
+            place.parent.mkdir(exist_ok=True)
+            changed.add(place.parent.parent)
+        changed.add(place.parent)
+        with suppress(FileExistsError):
+            os.link(new.path, place)
+
+    def _written(self, content: bytes, temporary: ExitStack) -> Path:
+        path = self._temporary(temporary)
+        path.write_bytes(content)
+        return path
+
+    def _temporary(self, temporary: ExitStack) -> Path:
+        path = self._incoming / f"{secrets.token_hex(16)}{_ENDING}"
+        temporary.callback(path.unlink, missing_ok=True)
+        return path
+
+    def _place(self, sop_instance_uid: str) -> Path:
+        name = _name_of(sop_instance_uid)
+        return self._objects / name[:2] / f"{name}{_ENDING}"
+
+    def _remove_leftovers(self) -> None:
+        for entry in os.scandir(self._incoming):
+            try:
+                if entry.stat().st_mtime < time.time() - _LEFTOVER_S:
+                    Path(entry.path).unlink()
+            except FileNotFoundError:  # its writer has just finished
+                continue
+
+    # The index
+
+    def reindex(self, progress: Progress = silent) -> Reindexed:
+        """Make the index agree with the files: rows for files that have none, none for files that are gone.
+
+        Files that cannot be used (damaged on the disk, or in contradiction with others) are counted, logged and left
+        alone.
+        """
+        with _disk(self.folder):
+            self._index.rows("SELECT 1 FROM study LIMIT 1")
+            return self._fill(progress)
+
+    def _fill(self, progress: Progress = silent) -> Reindexed:
+        known = {_name_of(uid): uid for (uid,) in self._index.rows("SELECT SOPInstanceUID FROM instance")}
+        files = [(path.name.removesuffix(_ENDING), path) for path in self._files()]
+        missing = [path for name, path in files if name not in known]
+        added = 0
+        for start in range(0, len(missing), _BATCH):
+            progress("indexing", start, len(missing))
+            added += self._indexed(missing[start : start + _BATCH])
+        names = {name for name, _ in files}
+        removed = self._removed([uid for name, uid in known.items() if name not in names])
+        return Reindexed(len(files), added, removed, len(missing) - added)
+
+    def _indexed(self, paths: Sequence[Path]) -> int:
+        entries = []
+        for path in paths:
+            try:
+                entries.append(self._entry(path))
+            except InputError as error:
+                log.event("archive_file_unusable", file=path.name, reason=type(error).__name__)
+        added = 0
+        with self._index.writing() as connection:
+            for entry in entries:
+                uid = entry.instance.sop_instance_uid
+                if find(connection, [uid]):
+                    added += 1  # stored meanwhile
+                    continue
+                try:
+                    add(connection, entry)
+                    added += 1
+                except Inconsistent as error:
+                    log.event("archive_file_unusable", object=log.hashed(uid), reason=type(error).__name__)
+        return added
+
+    def _removed(self, sop_instance_uids: Sequence[str]) -> int:
+        if not sop_instance_uids:
+            return 0
+        with self._index.writing() as connection:
+            gone = [(uid,) for uid in sop_instance_uids if not self._place(uid).exists()]
+            connection.executemany("DELETE FROM instance WHERE SOPInstanceUID = ?", gone)
+            empty = "NOT EXISTS (SELECT 1 FROM instance WHERE instance.series = series.id)"
+            connection.execute(f"DELETE FROM request WHERE series IN (SELECT id FROM series WHERE {empty})")  # noqa: S608
+            connection.execute(f"DELETE FROM series WHERE {empty}")  # noqa: S608 - our own words
+            connection.execute("DELETE FROM study WHERE NOT EXISTS (SELECT 1 FROM series WHERE study = study.id)")
+        return len(gone)
+
+    def _files(self) -> Iterator[Path]:
+        for folder in sorted(self._objects.iterdir()):
+            yield from sorted(path for path in folder.iterdir() if path.name.endswith(_ENDING))
+
+
+def _instance(header: Header) -> Instance:
+    value = header.values.get
+    return Instance(
+        normalised_uid(value("StudyInstanceUID"), what="Study Instance UID"),
+        normalised_uid(value("SeriesInstanceUID"), what="Series Instance UID"),
+        normalised_uid(value("SOPInstanceUID"), what="SOP Instance UID"),
+        normalised_uid(value("SOPClassUID"), what="SOP Class UID"),
+    )
+
+
+def _check_identity(stated: Instance, found: Instance) -> None:
+    """Raise `Inconsistent` unless an object is the one that it was said to be."""
+    if found != stated:
+        raise Inconsistent(
+            f"content of {stated.sop_instance_uid} is another object (by its SOP Instance, SOP Class, Series or Study "
+            "UID); send what was announced"
+        )
+
+
+def _name_of(sop_instance_uid: str) -> str:
+    return hashlib.sha256(sop_instance_uid.encode()).hexdigest()
+
+
+def _synchronise(paths: Sequence[Path]) -> None:
+    """Wait until files, or the names in folders, are on the disk.
+
+    Several at a time: each waits for the disk to empty its cache, which it does for all of them at once.
+    """
+    if len(paths) < 2:
+        for path in paths:
+            _synchronise_one(path)
+        return
+    with ThreadPoolExecutor(min(len(paths), _DISK_THREADS)) as pool:
+        for _ in pool.map(_synchronise_one, paths):
+            pass
+
+
+def _synchronise_one(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _disk(folder: Path) -> Iterator[None]:
+    """Turn what the operating system says about the archive's folder into our errors."""
+    try:
+        yield
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        raise ConfigurationError(f"archive folder {folder} cannot be used ({error.strerror})") from error
+    except OSError as error:
+        if error.errno == errno.EROFS:
+            raise ConfigurationError(f"archive folder {folder} cannot be written ({error.strerror})") from error
+        raise PeerUnavailable(f"archive folder {folder} does not work now ({error.strerror})") from error

@@ -1,0 +1,344 @@
+"""The index of a folder archive: an SQLite database that can always be made anew from the files.
+
+A connection belongs to one thread of one process. What replaces the whole index (it was deleted, damaged, or is of
+another version) holds the lock of the folder alone; what writes rows shares it, so that no row goes into an index that
+was just replaced.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segqa_dicom.archive.base import Instance
+from segqa_dicom.archive.folder_keys import KEYS, REQUEST_KEYS, Header, Level
+from segqa_dicom.errors import ConfigurationError, Inconsistent, PeerUnavailable
+
+SCHEMA_VERSION = 1
+"""Raise it with each change of the tables or of what `folder_keys` reads: older indexes are then made anew."""
+_BUSY_S = 60
+_PARAMETERS = 500
+"""UIDs asked for at a time; SQLite allows 32,766 parameters, old ones 999."""
+
+
+def _columns(level: Level) -> str:
+    return ", ".join(f"{key.keyword} TEXT NOT NULL DEFAULT ''" for key in KEYS[level])
+
+
+_SCHEMA = f"""
+CREATE TABLE study (id INTEGER PRIMARY KEY, {_columns(Level.STUDY)}, UNIQUE (StudyInstanceUID));
+CREATE TABLE series (
+  id INTEGER PRIMARY KEY, study INTEGER NOT NULL REFERENCES study, {_columns(Level.SERIES)},
+  UNIQUE (SeriesInstanceUID));
+CREATE TABLE request (
+  series INTEGER NOT NULL REFERENCES series, {", ".join(f"{keyword} TEXT NOT NULL" for keyword in REQUEST_KEYS)},
+  PRIMARY KEY (series, {", ".join(REQUEST_KEYS)})) WITHOUT ROWID;
+CREATE TABLE instance (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, series INTEGER NOT NULL REFERENCES series, {_columns(Level.INSTANCE)},
+  TransferSyntaxUID TEXT NOT NULL, digest TEXT NOT NULL, size_bytes INTEGER NOT NULL, UNIQUE (SOPInstanceUID));
+CREATE INDEX series_of_study ON series (study);
+CREATE INDEX instances_of_series ON instance (series);
+CREATE INDEX series_by_modality ON series (Modality);
+CREATE INDEX instances_by_class ON instance (SOPClassUID);
+CREATE INDEX studies_by_patient ON study (PatientID);
+CREATE INDEX studies_by_date ON study (StudyDate);
+CREATE INDEX studies_by_accession ON study (AccessionNumber);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What an instance adds to the index.
+
+    digest : SHA-256 of the data set, see `reading.dataset.file_digest`
+    """
+
+    instance: Instance
+    header: Header
+    digest: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An instance of the index."""
+
+    instance: Instance
+    transfer_syntax_uid: str
+    digest: str
+    size_bytes: int
+    number_of_frames: int
+
+
+class Index:
+    """The database in a file.
+
+    path : of the database; the folder must exist
+    rebuild : fills an index that was found empty, of another version or damaged; called with nobody else writing
+    """
+
+    def __init__(self, path: Path, rebuild: Callable[[], object]) -> None:
+        self.path = path
+        self._rebuild = rebuild
+        self._lock_path = path.with_name(path.name + ".lock")
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._abandoned: list[sqlite3.Connection] = []
+        self._process = os.getpid()
+        self._is_rebuilding = threading.local()
+
+    # Connections
+
+    def connection(self) -> sqlite3.Connection:
+        """The connection of this thread to the index as it is now."""
+        if self._process != os.getpid():  # forked: SQLite forbids to touch, even to close, what the parent had opened
+            self._abandoned += self._connections
+            self._local, self._connections = threading.local(), []
+            self._process = os.getpid()
+        known: tuple[sqlite3.Connection, int] | None = getattr(self._local, "known", None)
+        if known is not None:
+            if known[1] == self._inode():
+                return known[0]
+            self._forget()
+        return self._open()
+
+    def close(self) -> None:
+        """Close all connections; for when no thread uses them any more."""
+        if self._process == os.getpid():
+            for connection in self._connections:
+                connection.close()
+        self._connections.clear()
+        self._local = threading.local()
+
+    def _inode(self) -> int:
+        try:
+            return self.path.stat().st_ino
+        except FileNotFoundError:
+            return -1
+
+    def _forget(self) -> None:
+        connection, _ = self._local.known
+        del self._local.known
+        with suppress(ValueError):
+            self._connections.remove(connection)
+        with suppress(sqlite3.Error):
+            connection.close()
+
+    def _open(self) -> sqlite3.Connection:
+        if not getattr(self._is_rebuilding, "now", False) and not self._is_sound():
+            self._make_anew()
+        connection = self._connect()
+        self._local.known = (connection, self._inode())
+        self._connections.append(connection)
+        return connection
+
+    def _connect(self) -> sqlite3.Connection:
+        # The threads' own connections; another thread only ever closes them, in `close`.
+        connection = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            # NORMAL would do for consistency, as the files are the truth. FULL costs one fsync per transaction, and
+            # what was answered "stored" is also found after a power failure, without going through all files.
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _is_sound(self) -> bool:
+        if self._inode() < 0:
+            return False
+        try:
+            connection = self._connect()
+        except sqlite3.DatabaseError as error:
+            if _is_damage(error):
+                return False
+            raise
+        try:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            return bool(version == SCHEMA_VERSION)
+        except sqlite3.DatabaseError as error:
+            if _is_damage(error):
+                return False
+            raise
+        finally:
+            connection.close()
+
+    def _make_anew(self) -> None:
+        with self.lock(alone=True):
+            if self._is_sound():  # another process did it meanwhile
+                return
+            for ending in ("", "-wal", "-shm"):
+                Path(f"{self.path}{ending}").unlink(missing_ok=True)
+            self._is_rebuilding.now = True
+            try:
+                connection = self._open()
+                connection.executescript(_SCHEMA)
+                self._rebuild()
+                # Last, so that an index whose making was interrupted is made anew.
+                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                self._forget()
+            finally:
+                self._is_rebuilding.now = False
+
+    @contextmanager
+    def lock(self, *, alone: bool = False) -> Iterator[None]:
+        """Hold the lock of the folder, alone or with others that do not replace the index."""
+        if getattr(self._is_rebuilding, "now", False):
+            yield  # this thread has it already
+            return
+        descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+            yield
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Turn SQLite's exceptions into ours; a damaged index is put aside and made anew at the next call."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            if _is_damage(error):
+                self._discard()
+                raise PeerUnavailable("the archive's index was damaged and is being made anew; try again") from error
+            if _code(error) in ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH"):
+                raise ConfigurationError(f"index of the archive cannot be opened or written: {self.path}") from error
+            raise PeerUnavailable(f"index of the archive does not answer ({_code(error) or error})") from error
+
+    def _discard(self) -> None:
+        """Remove the index that this thread has open, unless another has replaced it already."""
+        known: tuple[sqlite3.Connection, int] | None = getattr(self._local, "known", None)
+        with self.lock(alone=True):
+            if known is None or known[1] == self._inode():
+                for ending in ("", "-wal", "-shm"):
+                    Path(f"{self.path}{ending}").unlink(missing_ok=True)
+        if known is not None:
+            self._forget()
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that nobody else writes beside; committed at the end, rolled back by an exception."""
+        with self.translated():
+            self.connection()  # makes the index anew if it must, for which it needs the lock alone
+            with self.lock():
+                connection = self.connection()
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                    connection.execute("COMMIT")
+                except BaseException:
+                    with suppress(sqlite3.Error):
+                        connection.execute("ROLLBACK")
+                    raise
+
+    def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Rows of a question."""
+        with self.translated():
+            return self.connection().execute(sql, parameters).fetchall()
+
+    def find(self, sop_instance_uids: Sequence[str]) -> list[Row]:
+        """Those of the instances that are there."""
+        with self.translated():
+            return find(self.connection(), sop_instance_uids)
+
+    def instances_of(self, study_instance_uid: str, series_instance_uid: str = "") -> list[Row]:
+        """Instances of a study or a series, by series and Instance Number."""
+        where = "StudyInstanceUID = ?" + (" AND SeriesInstanceUID = ?" if series_instance_uid else "")
+        with self.translated():
+            return _instances(
+                self.connection(), where, [uid for uid in (study_instance_uid, series_instance_uid) if uid]
+            )
+
+
+def find(connection: sqlite3.Connection, sop_instance_uids: Sequence[str]) -> list[Row]:
+    """Those of the instances that are there."""
+    found: list[Row] = []
+    for start in range(0, len(sop_instance_uids), _PARAMETERS):
+        some = sop_instance_uids[start : start + _PARAMETERS]
+        found += _instances(connection, f"SOPInstanceUID IN ({','.join('?' * len(some))})", some)
+    return found
+
+
+def _instances(connection: sqlite3.Connection, where: str, parameters: Sequence[str]) -> list[Row]:
+    found = connection.execute(
+        "SELECT StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, SOPClassUID, TransferSyntaxUID, digest,"  # noqa: S608
+        " size_bytes, NumberOfFrames FROM instance JOIN series ON series.id = instance.series"
+        f" JOIN study ON study.id = series.study WHERE {where}"
+        " ORDER BY series.id, CAST(InstanceNumber AS INTEGER), SOPInstanceUID",
+        parameters,
+    )
+    return [Row(Instance(*row[:4]), row[4], row[5], row[6], int(row[7] or 1)) for row in found]
+
+
+def add(connection: sqlite3.Connection, entry: Entry) -> None:
+    """Add an instance that is not there yet.
+
+    Raises `Inconsistent` if its study is there with another Patient ID, or its series in another study.
+    """
+    study = _study(connection, entry)
+    series = _series(connection, entry)
+    if study is None:
+        names = [key.keyword for key in KEYS[Level.STUDY]]
+        study = connection.execute(_insert("study", names), _values(entry, Level.STUDY)).lastrowid
+    if series is None:
+        names = [*(key.keyword for key in KEYS[Level.SERIES]), "study"]
+        series = connection.execute(_insert("series", names), [*_values(entry, Level.SERIES), study]).lastrowid
+        requests = {tuple(request.get(keyword, "") for keyword in REQUEST_KEYS) for request in entry.header.requests}
+        rows = [(series, *request) for request in sorted(requests)]
+        connection.executemany("INSERT INTO request VALUES (?, ?, ?)", rows)
+    names = [*(key.keyword for key in KEYS[Level.INSTANCE]), "series", "TransferSyntaxUID", "digest", "size_bytes"]
+    values = [*_values(entry, Level.INSTANCE), series, entry.header.transfer_syntax_uid, entry.digest, entry.size_bytes]
+    connection.execute(_insert("instance", names), values)
+
+
+def _study(connection: sqlite3.Connection, entry: Entry) -> int | None:
+    uid = entry.instance.study_instance_uid
+    found = connection.execute("SELECT id, PatientID FROM study WHERE StudyInstanceUID = ?", (uid,)).fetchone()
+    if found is not None and found[1] != entry.header.values.get("PatientID", ""):
+        raise Inconsistent(f"the archive has study {uid} with another Patient ID; correct the object and send it again")
+    return found[0] if found else None
+
+
+def _series(connection: sqlite3.Connection, entry: Entry) -> int | None:
+    uid = entry.instance.series_instance_uid
+    found = connection.execute(
+        "SELECT series.id, StudyInstanceUID FROM series JOIN study ON study.id = study WHERE SeriesInstanceUID = ?",
+        (uid,),
+    ).fetchone()
+    if found is not None and found[1] != entry.instance.study_instance_uid:
+        raise Inconsistent(f"the archive has series {uid} in another study; correct the object and send it again")
+    return found[0] if found else None
+
+
+def _values(entry: Entry, level: Level) -> list[object]:
+    uids = {
+        "StudyInstanceUID": entry.instance.study_instance_uid,
+        "SeriesInstanceUID": entry.instance.series_instance_uid,
+        "SOPInstanceUID": entry.instance.sop_instance_uid,
+        "SOPClassUID": entry.instance.sop_class_uid,
+    }
+    return [uids.get(key.keyword) or entry.header.values.get(key.keyword, "") for key in KEYS[level]]
+
+
+def _insert(table: str, names: Sequence[str]) -> str:
+    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608 - our words
+
+
+def _code(error: sqlite3.Error) -> str:
+    return str(getattr(error, "sqlite_errorname", None) or "")
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    code = _code(error)
+    # A missing table or column is an index that somebody changed by hand: made anew as well.
+    return code.startswith("SQLITE_CORRUPT") or code == "SQLITE_NOTADB" or "no such table" in str(error)

@@ -1,0 +1,235 @@
+"""Which attributes the index of a folder archive keeps, how they are read from a header, and how they are answered.
+
+All are kept as text, several values joined by a backslash as in DICOM itself; what they mean follows from their VR.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydicom.charset import convert_encodings, decode_bytes
+from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
+from pydicom.valuerep import TEXT_VR_DELIMS, PersonName
+
+from segqa_dicom.errors import UnreadableObject
+from segqa_dicom.reading.dataset import OpenedObject, items, open_object, text, translated
+from segqa_dicom.reading.elements import Unfamiliar
+from segqa_dicom.reading.headers import PlainDataset, PlainObject, open_plainly
+from segqa_dicom.reading.limits import Limits
+
+
+class Level(StrEnum):
+    """What a question asks for."""
+
+    STUDY = "study"
+    SERIES = "series"
+    INSTANCE = "instance"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An attribute of the index.
+
+    is_multiple : whether it may have several values; then one that matches is enough
+    """
+
+    keyword: str
+    level: Level
+    tag: int
+    vr: str
+    is_multiple: bool
+
+    @property
+    def json_tag(self) -> str:
+        """The tag as DICOM JSON writes it."""
+        return f"{self.tag:08X}"
+
+
+def _keys(level: Level, keywords: str) -> tuple[Key, ...]:
+    return tuple(_key(level, keyword) for keyword in keywords.split())
+
+
+def _key(level: Level, keyword: str) -> Key:
+    tag = tag_for_keyword(keyword)
+    if tag is None:
+        raise KeyError(keyword)
+    return Key(keyword, level, tag, dictionary_VR(tag), is_multiple=dictionary_VM(tag) != "1")
+
+
+KEYS: dict[Level, tuple[Key, ...]] = {
+    Level.STUDY: _keys(
+        Level.STUDY,
+        "StudyInstanceUID StudyDate StudyTime AccessionNumber ReferringPhysicianName TimezoneOffsetFromUTC PatientName "
+        "PatientID IssuerOfPatientID PatientBirthDate PatientSex PatientAge StudyID StudyDescription "
+        "NameOfPhysiciansReadingStudy",
+    ),
+    Level.SERIES: _keys(
+        Level.SERIES,
+        "SeriesInstanceUID Modality SeriesNumber SeriesDescription SeriesDate SeriesTime "
+        "PerformedProcedureStepStartDate PerformedProcedureStepStartTime BodyPartExamined Laterality ProtocolName "
+        "PatientPosition FrameOfReferenceUID Manufacturer ManufacturerModelName DeviceSerialNumber SoftwareVersions "
+        "StationName InstitutionName InstitutionalDepartmentName PerformingPhysicianName OperatorsName",
+    ),
+    Level.INSTANCE: _keys(
+        Level.INSTANCE,
+        "SOPInstanceUID SOPClassUID InstanceNumber Rows Columns BitsAllocated SamplesPerPixel NumberOfFrames ImageType "
+        "ContentDate ContentTime AcquisitionDate AcquisitionTime AcquisitionDateTime AcquisitionNumber "
+        "InstanceCreationDate InstanceCreationTime ContentLabel ContentDescription ContentCreatorName SegmentationType "
+        "CompletionFlag VerificationFlag",
+    ),
+}
+"""By the level that an attribute belongs to; the first is the level's UID."""
+
+REQUEST_KEYS = ("ScheduledProcedureStepID", "RequestedProcedureID")
+"""Attributes of the items of Request Attributes Sequence: the only matching keys of the standard inside a sequence."""
+REQUEST_SEQUENCE = "RequestAttributesSequence"
+
+ALL_KEYS: dict[str, Key] = {key.keyword: key for keys in KEYS.values() for key in keys} | {
+    keyword: _key(Level.SERIES, keyword) for keyword in REQUEST_KEYS
+}
+
+_WHOLE_NUMBERS = frozenset(("IS", "US", "UL", "SS", "SL"))
+_CHARACTER_SET = "SpecificCharacterSet"
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the index keeps of an object.
+
+    values : by keyword; attributes without a value are left out
+    requests : items of Request Attributes Sequence, as values by keyword
+    """
+
+    values: Mapping[str, str]
+    requests: tuple[Mapping[str, str], ...]
+    transfer_syntax_uid: str
+
+
+def read_header(path: Path, limits: Limits) -> Header:
+    """What the index keeps of the object in a file.
+
+    Raises `UnreadableObject` and `LimitExceeded` as `reading.dataset.open_object` does, and for a file that ends inside
+    its pixel data.
+    """
+    opened = open_plainly(path, limits)
+    if opened is not None:
+        if opened.pixel_stop > opened.size:
+            raise UnreadableObject("file is cut short: it ends inside its pixel data")
+        try:
+            return _plain_header(opened)
+        except Unfamiliar:
+            pass
+    found = open_object(path, limits)
+    with translated("object"):
+        return _reference_header(found)
+
+
+def _plain_header(opened: PlainObject) -> Header:
+    dataset: Any = opened.dataset
+    charset = _characters(dataset)
+    with translated("object"):
+        values = {
+            keyword: value
+            for keyword, key in ALL_KEYS.items()
+            if keyword not in REQUEST_KEYS and (value := _plain_text(dataset, key, charset))
+        }
+        requests = tuple(
+            {keyword: _plain_text(item, ALL_KEYS[keyword], charset) for keyword in REQUEST_KEYS}
+            for item in dataset.plain(REQUEST_SEQUENCE) or ()
+        )
+    return Header(values, requests, str(opened.transfer_syntax))
+
+
+def _reference_header(opened: OpenedObject) -> Header:
+    dataset = opened.dataset
+    values = {
+        keyword: value
+        for keyword, key in ALL_KEYS.items()
+        if keyword not in REQUEST_KEYS and (value := _tidy(key, text(dataset, keyword)))
+    }
+    requests = tuple(
+        {keyword: _tidy(ALL_KEYS[keyword], text(item, keyword)) for keyword in REQUEST_KEYS}
+        for item in items(dataset, REQUEST_SEQUENCE)
+    )
+    return Header(values, requests, str(opened.transfer_syntax))
+
+
+def _characters(dataset: PlainDataset) -> tuple[str, ...]:
+    raw = dataset.raw(_CHARACTER_SET) or b""
+    return _encodings(raw.decode("ascii", "replace").strip())
+
+
+@cache
+def _encodings(charset: str) -> tuple[str, ...]:
+    return tuple(convert_encodings(charset.split("\\")))
+
+
+def _plain_text(dataset: PlainDataset, key: Key, encodings: tuple[str, ...]) -> str:
+    raw = dataset.raw(key.keyword)
+    if not raw:
+        return ""
+    if key.vr == "US":
+        return "\\".join(str(int.from_bytes(raw[at : at + 2], "little")) for at in range(0, len(raw), 2))
+    if raw.isascii() and b"\x1b" not in raw:
+        value = raw.decode("ascii")
+    elif key.vr == "PN":
+        value = "\\".join(str(PersonName(part, list(encodings))) for part in raw.split(b"\\"))
+    else:
+        value = decode_bytes(raw, list(encodings), TEXT_VR_DELIMS)
+    return _tidy(key, value)
+
+
+def _tidy(key: Key, value: str) -> str:
+    """Without padding; names without empty components at the end, whole numbers in one way of writing."""
+    if not key.is_multiple or "\\" not in value:
+        return _tidy_one(key.vr, value)
+    return "\\".join(_tidy_one(key.vr, part) for part in value.split("\\"))
+
+
+def _tidy_one(vr: str, value: str) -> str:
+    value = value.strip(" \0")
+    if vr == "PN":
+        return "=".join(group.rstrip("^ ") for group in value.split("=")).rstrip("=")
+    if vr in _WHOLE_NUMBERS:
+        return _whole(value)
+    return value
+
+
+def _whole(value: str) -> str:
+    try:
+        return str(int(value))
+    except ValueError:
+        return ""  # no number: it can neither be matched nor be written as JSON
+
+
+def tidy(key: Key, value: str) -> str:
+    """A value of a question, in the form in which the index keeps values."""
+    return _tidy_one(key.vr, value)
+
+
+JsonAttribute = dict[str, Any]
+"""An attribute in the DICOM JSON model (PS3.18, annex F): ``{"vr": ..., "Value": [...]}``."""
+
+
+def json_attribute(vr: str, value: str, *, is_multiple: bool = True) -> JsonAttribute:
+    """An attribute from its text; without a value if the text is empty."""
+    if not value:
+        return {"vr": vr}
+    parts = value.split("\\") if is_multiple else [value]
+    return {"vr": vr, "Value": [_json_value(vr, part) for part in parts]}
+
+
+def _json_value(vr: str, value: str) -> Any:
+    if not value:
+        return None
+    if vr in _WHOLE_NUMBERS:
+        return int(value)
+    if vr == "PN":
+        groups = zip(("Alphabetic", "Ideographic", "Phonetic"), value.split("="), strict=False)
+        return {name: group for name, group in groups if group}
+    return value

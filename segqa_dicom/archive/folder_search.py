@@ -1,0 +1,363 @@
+"""Answering questions of QIDO-RS (PS3.18, section 10.6) and C-FIND from the index of a folder archive.
+
+A question that cannot be answered as it is asked is refused: an unknown condition that is silently left out would give
+everything as an answer.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import unicodedata
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
+
+from segqa_dicom.archive.folder_keys import (
+    ALL_KEYS,
+    KEYS,
+    REQUEST_KEYS,
+    REQUEST_SEQUENCE,
+    JsonAttribute,
+    Key,
+    Level,
+    json_attribute,
+    tidy,
+)
+from segqa_dicom.errors import InputError
+
+LEVELS = (Level.STUDY, Level.SERIES, Level.INSTANCE)
+_STUDY_JOIN, _SERIES_JOIN = "JOIN study ON study.id = series.study", "JOIN series ON series.id = instance.series"
+_JOINS = {Level.STUDY: "", Level.SERIES: _STUDY_JOIN, Level.INSTANCE: f"{_SERIES_JOIN} {_STUDY_JOIN}"}
+_ORDER = {
+    Level.STUDY: "StudyDate DESC, StudyTime DESC, StudyInstanceUID",
+    Level.SERIES: "series.study, CAST(SeriesNumber AS INTEGER), series.id",
+    Level.INSTANCE: "instance.series, CAST(InstanceNumber AS INTEGER), instance.id",
+}
+_SERIES_OF_STUDY = "FROM series WHERE series.study = study.id"
+_INSTANCES_OF_STUDY = f"FROM instance {_SERIES_JOIN} WHERE series.study = study.id"
+_COMPUTED: dict[str, tuple[Level, str]] = {
+    "ModalitiesInStudy": (Level.STUDY, f"SELECT group_concat(DISTINCT Modality) {_SERIES_OF_STUDY}"),
+    "SOPClassesInStudy": (Level.STUDY, f"SELECT group_concat(DISTINCT SOPClassUID) {_INSTANCES_OF_STUDY}"),
+    "NumberOfStudyRelatedSeries": (Level.STUDY, f"SELECT COUNT(*) {_SERIES_OF_STUDY}"),
+    "NumberOfStudyRelatedInstances": (Level.STUDY, f"SELECT COUNT(*) {_INSTANCES_OF_STUDY}"),
+    "NumberOfSeriesRelatedInstances": (Level.SERIES, "SELECT COUNT(*) FROM instance WHERE instance.series = series.id"),
+}
+"""Attributes that the archive computes from what it has."""
+_IN_STUDY = {
+    "ModalitiesInStudy": ("Modality", _SERIES_OF_STUDY),
+    "SOPClassesInStudy": ("SOPClassUID", _INSTANCES_OF_STUDY),
+}
+"""Those of them that can be conditions, and where their values come from."""
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_ALWAYS = {
+    Level.STUDY: _words(
+        "StudyInstanceUID StudyDate StudyTime AccessionNumber ReferringPhysicianName TimezoneOffsetFromUTC PatientName "
+        "PatientID PatientBirthDate PatientSex StudyID ModalitiesInStudy NumberOfStudyRelatedSeries "
+        "NumberOfStudyRelatedInstances"
+    ),
+    Level.SERIES: _words(
+        "SeriesInstanceUID Modality SeriesNumber SeriesDescription PerformedProcedureStepStartDate "
+        "PerformedProcedureStepStartTime NumberOfSeriesRelatedInstances RequestAttributesSequence"
+    ),
+    Level.INSTANCE: _words("SOPInstanceUID SOPClassUID InstanceNumber Rows Columns BitsAllocated NumberOfFrames"),
+}
+"""What is answered without being asked for (PS3.18, tables 10.6.3-3 to 10.6.3-5)."""
+_ONLY_WITH_VALUE = _words(
+    "TimezoneOffsetFromUTC SeriesDescription PerformedProcedureStepStartDate PerformedProcedureStepStartTime Rows "
+    "Columns BitsAllocated NumberOfFrames RequestAttributesSequence"
+)
+"""Those of them that are left out where there is no value."""
+
+_TIME = re.compile(r"[0-9]{2}(?:[0-9]{2}(?:[0-9]{2}(?:\.[0-9]{1,6})?)?)?\Z")
+_RANGE_FORMS = {"DA": re.compile(r"[0-9]{8}\Z"), "TM": _TIME, "DT": re.compile(r"[0-9]{4,14}(?:\.[0-9]{1,6})?\Z")}
+_LOWEST = {"DA": "00000000", "TM": "000000.000000", "DT": "00000101000000.000000"}
+_HIGHEST = {"DA": "99999999", "TM": "999999.999999", "DT": "99999999999999.999999"}
+_WILDCARDS = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"))
+"""Value representations with wild card matching (PS3.4, section C.2.2.2.4)."""
+
+
+class UnsupportedQuestion(InputError):
+    """The question cannot be answered as it is asked; whoever asks must change it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is looked for.
+
+    level : of the answers
+    matches : conditions, all of which must hold: keyword, or path of keywords with dots, and value. In a value commas
+        or backslashes separate alternatives (in names and texts only backslashes); wild cards and ranges are those of
+        PS3.4, section C.2.2.2. An empty value holds always, and asks for the attribute.
+    study_instance_uid, series_instance_uid : where to look; empty = everywhere
+    include : keywords that are answered beside those that always are; "all" among them = whatever the index has
+    limit : of answers; None = no limit
+    is_fuzzy : names match if each word of the question begins a word of the name
+    """
+
+    level: Level
+    matches: Sequence[tuple[str, str]] = ()
+    study_instance_uid: str = ""
+    series_instance_uid: str = ""
+    include: Collection[str] = ()
+    limit: int | None = None
+    offset: int = 0
+    is_fuzzy: bool = False
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The level of the answers, and those above it."""
+        return LEVELS[: LEVELS.index(self.level) + 1]
+
+
+@dataclass(slots=True)
+class _Condition:
+    sql: str
+    values: list[object] = field(default_factory=list)
+
+
+def answer(connection: sqlite3.Connection, question: Question) -> list[dict[str, JsonAttribute]]:
+    """The answers to a question, each a DICOM JSON object with its attributes by tag, which ascend.
+
+    Studies come newest first, series and instances by number. Raises `UnsupportedQuestion`.
+    """
+    conditions = [_condition(question, keyword, value) for keyword, value in _all_matches(question) if value]
+    where = " AND ".join(condition.sql for condition in conditions) or "1"
+    table, joins, order = str(question.level), _JOINS[question.level], _ORDER[question.level]
+    wanted = _wanted(question)
+    columns = {key.keyword: key.keyword for level in question.levels for key in KEYS[level] if key.keyword in wanted}
+    columns |= {name: f"({_COMPUTED[name][1]})" for name in sorted(wanted & _COMPUTED.keys())}
+    series = "0" if question.level is Level.STUDY else "series.id"
+    # The inner question finds one page of rows; what is computed is computed for those only.
+    sql = (
+        f"SELECT {series}, {', '.join(columns.values())}"  # noqa: S608 - our own words; values are parameters
+        f" FROM (SELECT {table}.id AS found FROM {table} {joins} WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?)"
+        f" JOIN {table} ON {table}.id = found {joins} ORDER BY {order}"
+    )
+    _add_functions(connection)
+    values = [value for condition in conditions for value in condition.values]
+    page = [-1 if question.limit is None else question.limit, question.offset]
+    rows = connection.execute(sql, [*values, *page]).fetchall()
+    asked = _asked(question)
+    return [_json(connection, dict(zip(columns, row[1:], strict=True)), row[0], wanted, asked) for row in rows]
+
+
+def known_attribute(name: str) -> str:
+    """The keyword of an attribute that is named by keyword or tag (eight hexadecimal digits); of a path, all of them.
+
+    Raises `UnsupportedQuestion` for what is not in the data dictionary.
+    """
+    return ".".join(_keyword(part) for part in name.split("."))
+
+
+def _keyword(name: str) -> str:
+    if re.fullmatch(r"[0-9A-Fa-f]{8}", name):
+        if keyword := keyword_for_tag(int(name, 16)):
+            return keyword
+    elif tag_for_keyword(name) is not None:
+        return name
+    harmless = re.fullmatch(r"[0-9A-Za-z]{1,64}", name)
+    raise UnsupportedQuestion(f"{name if harmless else 'a name in the question'} is no attribute of DICOM")
+
+
+# What is answered
+
+
+def _wanted(question: Question) -> frozenset[str]:
+    wanted: set[str] = set()
+    if question.level is not Level.STUDY:
+        wanted |= {"StudyInstanceUID", "SeriesInstanceUID"}
+    for level in question.levels:
+        if not _is_shared(level, question):
+            wanted |= _ALWAYS[level]
+        if "all" in question.include:
+            wanted |= {key.keyword for key in KEYS[level]}
+            wanted |= {keyword for keyword, (of, _) in _COMPUTED.items() if of is level}
+    if "all" in question.include and question.level is not Level.STUDY:
+        wanted.add(REQUEST_SEQUENCE)
+    return frozenset(wanted | _asked(question))
+
+
+def _asked(question: Question) -> frozenset[str]:
+    names = [*question.include, *(keyword for keyword, _ in question.matches)]
+    return frozenset(name.split(".")[0] for name in names) - {"all"}
+
+
+def _is_shared(level: Level, question: Question) -> bool:
+    """Whether all answers have the same attributes of a level, because the question names the study or series."""
+    if level is question.level:
+        return False
+    return bool(question.study_instance_uid if level is Level.STUDY else question.series_instance_uid)
+
+
+def _json(
+    connection: sqlite3.Connection, values: dict[str, Any], series: int, wanted: frozenset[str], asked: frozenset[str]
+) -> dict[str, JsonAttribute]:
+    found: dict[str, JsonAttribute] = {}
+    for keyword, value in values.items():
+        text = "" if value is None else str(value)
+        if not text and keyword in _ONLY_WITH_VALUE and keyword not in asked:
+            continue
+        if keyword in _COMPUTED:
+            found[_tag(keyword)] = json_attribute(dictionary_VR(keyword), text.replace(",", "\\"))
+        else:
+            key = ALL_KEYS[keyword]
+            found[key.json_tag] = json_attribute(key.vr, text, is_multiple=key.is_multiple)
+    if series and REQUEST_SEQUENCE in wanted and (requests := _requests(connection, series)):
+        found[_tag(REQUEST_SEQUENCE)] = {"vr": "SQ", "Value": requests}
+    return dict(sorted(found.items()))
+
+
+def _requests(connection: sqlite3.Connection, series: int) -> list[dict[str, JsonAttribute]]:
+    sql = f"SELECT {', '.join(REQUEST_KEYS)} FROM request WHERE series = ?"  # noqa: S608 - our own words
+    return [
+        {ALL_KEYS[name].json_tag: json_attribute(ALL_KEYS[name].vr, value) for name, value in zip(REQUEST_KEYS, row)}  # noqa: B905
+        for row in connection.execute(sql, (series,))
+    ]
+
+
+def _tag(keyword: str) -> str:
+    return f"{tag_for_keyword(keyword):08X}"
+
+
+# What is asked for
+
+
+def _all_matches(question: Question) -> list[tuple[str, str]]:
+    where = [
+        ("StudyInstanceUID", question.study_instance_uid),
+        ("SeriesInstanceUID", question.series_instance_uid),
+    ]
+    return [*where, *question.matches]
+
+
+def _condition(question: Question, keyword: str, value: str) -> _Condition:
+    if keyword in _IN_STUDY:
+        column, rows = _IN_STUDY[keyword]
+        inner = _matching(ALL_KEYS[column], column, value, question)
+        return _Condition(f"EXISTS (SELECT 1 {rows} AND {inner.sql})", inner.values)
+    for name in REQUEST_KEYS:
+        if keyword == f"{REQUEST_SEQUENCE}.{name}" and question.level is not Level.STUDY:
+            inner = _matching(ALL_KEYS[name], name, value, question)
+            return _Condition(
+                f"EXISTS (SELECT 1 FROM request WHERE request.series = series.id AND {inner.sql})",  # noqa: S608
+                inner.values,
+            )
+    key = next((key for level in question.levels for key in KEYS[level] if key.keyword == keyword), None)
+    if key is None:
+        raise UnsupportedQuestion(f"{keyword} cannot be asked for at the level of {question.level}")
+    return _matching(key, keyword, value, question)
+
+
+def _matching(key: Key, column: str, value: str, question: Question) -> _Condition:
+    """A condition on a column by the VR of its attribute."""
+    if key.vr in _RANGE_FORMS:
+        return _range(key, column, value)
+    separators = r"[\\,]" if key.vr not in ("PN", "LO", "LT", "ST", "UT") else r"\\"
+    values = [part for part in (tidy(key, part) for part in re.split(separators, value)) if part]
+    if not values:
+        raise UnsupportedQuestion(f"value of {key.keyword} is not valid")
+    if key.vr == "PN":
+        return _any(_name(column, part, is_fuzzy=question.is_fuzzy) for part in values)
+    if key.is_multiple:
+        return _any(_one_of_several(column, part) for part in values)
+    plain = [part for part in values if not _is_pattern(key, part)]
+    found = [_Condition(f"{column} GLOB ?", [_glob(part)]) for part in values if _is_pattern(key, part)]
+    if plain:
+        found.append(_Condition(f"{column} IN ({', '.join('?' * len(plain))})", list(plain)))
+    return _any(found)
+
+
+def _any(conditions: Any) -> _Condition:
+    all_of_them = list(conditions)
+    sql = " OR ".join(condition.sql for condition in all_of_them)
+    return _Condition(f"({sql})", [value for condition in all_of_them for value in condition.values])
+
+
+def _is_pattern(key: Key, value: str) -> bool:
+    return key.vr in _WILDCARDS and ("*" in value or "?" in value)
+
+
+def _glob(value: str) -> str:
+    """A pattern of DICOM as one of SQLite, where brackets have a meaning as well."""
+    return value.replace("[", "[[]")
+
+
+def _one_of_several(column: str, value: str) -> _Condition:
+    return _Condition(f"one_matches({column}, ?)", [value])
+
+
+def _name(column: str, value: str, *, is_fuzzy: bool) -> _Condition:
+    """Names match without regard to case and accents; whole, or one of their component groups."""
+    if is_fuzzy:
+        return _Condition(f"fuzzy_name({column}, ?)", [folded(value)])
+    return _Condition(f"name_matches({column}, ?)", [folded(value)])
+
+
+def _range(key: Key, column: str, value: str) -> _Condition:
+    """Dates and times: one, or a range with one or both of its ends; what is given less precisely means all of it."""
+    value = value.strip()
+    first, dash, last = value.partition("-")
+    low, high = first.strip().replace(":", ""), (last if dash else first).strip().replace(":", "")
+    form = _RANGE_FORMS[key.vr]
+    if not (low or high) or not all(form.match(end) for end in (low, high) if end):
+        raise UnsupportedQuestion(f"value of {key.keyword} is no {_NAMES[key.vr]}, and no range of them")
+    lowest, highest = _LOWEST[key.vr], _HIGHEST[key.vr]
+    padded = f"substr({column} || substr('{lowest}', length({column}) + 1), 1, {len(lowest)})"
+    sql = f"({column} != '' AND {padded if key.vr != 'DA' else column} BETWEEN ? AND ?)"
+    return _Condition(sql, [low + lowest[len(low) :], high + highest[len(high) :]])
+
+
+_NAMES = {"DA": "date (YYYYMMDD)", "TM": "time (HHMMSS.FFFFFF)", "DT": "date and time"}
+
+
+# Functions that SQLite calls
+
+
+def folded(name: str) -> str:
+    """A name without case and accents."""
+    parts = unicodedata.normalize("NFKD", name)
+    return "".join(part for part in parts if not unicodedata.combining(part)).casefold()
+
+
+def _pattern(value: str) -> re.Pattern[str]:
+    return re.compile(re.escape(value).replace(r"\*", ".*").replace(r"\?", "."), re.DOTALL)
+
+
+def _name_matches(name: str, wanted: str) -> bool:
+    pattern = _pattern(wanted)
+    return any(
+        pattern.fullmatch(group) is not None
+        for one in folded(name).split("\\")
+        for group in (one, *(part.rstrip("^") for part in one.split("=")))
+    )
+
+
+def _fuzzy_name(name: str, wanted: str) -> bool:
+    words = re.split(r"[\s^=\\]+", folded(name))
+    asked = [word for word in re.split(r"[\s^=*]+", wanted) if word]
+    return all(any(_pattern(f"{part}*").fullmatch(word) for word in words) for part in asked)
+
+
+def _one_matches(values: str, wanted: str) -> bool:
+    pattern = _pattern(wanted)
+    return any(pattern.fullmatch(value) is not None for value in values.split("\\"))
+
+
+_FUNCTIONS: dict[str, Callable[[str, str], bool]] = {
+    "name_matches": _name_matches,
+    "fuzzy_name": _fuzzy_name,
+    "one_matches": _one_matches,
+}
+
+
+def _add_functions(connection: sqlite3.Connection) -> None:
+    for name, function in _FUNCTIONS.items():
+        connection.create_function(name, 2, function, deterministic=True)
