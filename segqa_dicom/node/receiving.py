@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pynetdicom.dimse import DIMSEServiceProvider
-from pynetdicom.dimse_messages import C_STORE_RQ
-from pynetdicom.dimse_primitives import N_EVENT_REPORT
+from pynetdicom.dimse_primitives import C_STORE, N_EVENT_REPORT
 from pynetdicom.pdu_primitives import P_DATA
 
+from segqa_dicom.errors import InputError
 from segqa_dicom.inbox import Inbox
+from segqa_dicom.node.commands import STORE_REQUEST, Command, store_response
 from segqa_dicom.node.contexts import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Status
 from segqa_dicom.node.guards import IDLE_S, ProtocolError
 from segqa_dicom.uids import normalised_uid
@@ -180,7 +181,10 @@ class Receiver(DIMSEServiceProvider):
         """Set when the node stops: the association is aborted as soon as it has nothing under way."""
         self._part: Part | None = None
         self._finished: dict[Path, Part] = {}
-        self._kept_bytes = 0
+        self._request: C_STORE | None = None
+        self._context_id: int | None = None
+        """Of the data set that is awaited."""
+        self._kept = bytearray()
         self._is_serving = False
         self._reports: deque[Report] = deque()
         self._unanswered: dict[int, Report] = {}
@@ -201,54 +205,74 @@ class Receiver(DIMSEServiceProvider):
             at = end
 
     def _fragment(self, context_id: int, control: int, data: memoryview) -> None:
-        if self._part is None:
-            self._keep(context_id, control, data)
-            return
-        if control & _COMMAND or self.message is None or context_id != self.message.context_id:
-            raise ProtocolError("a command in the middle of a data set")
-        self.traffic.bytes += len(data)
-        self._part.write(data)
-        if control & _LAST:
-            self._part.finish()
-            self._finished[self._part.path] = self._part
-            self._part = None
-            self._pass_on(context_id, control, b"")
+        if control & _COMMAND:
+            if self.message is not None or self._part is not None:
+                raise ProtocolError("a command in the middle of a data set")
+            self._keep(data)
+            if control & _LAST:
+                command, self._kept = bytes(self._kept), bytearray()
+                self._begin(context_id, command)
+        elif context_id != self._context_id:
+            raise ProtocolError("a data set without a command")
+        elif self._part is not None:
+            self._part.write(data)
+            self.traffic.bytes += len(data)
+            if control & _LAST:
+                self._complete(self._part)
+        else:
+            self._keep(data)
+            if control & _LAST:
+                kept, self._kept = bytes(self._kept), bytearray()
+                self._pass_on(context_id, control, kept)
+                self._context_id = None
 
-    def _keep(self, context_id: int, control: int, data: memoryview) -> None:
-        """Leave to pynetdicom what is no data set of C-STORE."""
-        self._kept_bytes += len(data)
-        if self._kept_bytes > _MAX_MESSAGE_BYTES:
+    def _keep(self, data: memoryview) -> None:
+        self._kept += data
+        if len(self._kept) > _MAX_MESSAGE_BYTES:
             raise ProtocolError("a message that is too long")
-        self._pass_on(context_id, control, bytes(data))
-        if self.message is None:
-            self._kept_bytes = 0
-        elif isinstance(self.message, C_STORE_RQ):
-            self._kept_bytes = 0
-            self._part = self._opened(context_id)
-            self.message._data_set_path = self._part.path  # noqa: SLF001 - which it hands on with the request
 
-    def _pass_on(self, context_id: int, control: int, data: bytes) -> None:
+    def _begin(self, context_id: int, data: bytes) -> None:
+        """A command is there; what is no C-STORE request is left to pynetdicom."""
         if self.msg_queue.qsize() >= _MAX_OUTSTANDING:
             raise ProtocolError("more requests at a time than were negotiated")
+        context = self.assoc._accepted_cx.get(context_id)  # noqa: SLF001 - no public way by number
+        if context is None:
+            raise ProtocolError("a message on a presentation context that was not accepted")
+        command = Command(data)
+        self._context_id = context_id if command.has_data_set else None
+        if command.field != STORE_REQUEST:
+            self._pass_on(context_id, _COMMAND | _LAST, data)
+            return
+        self._request = command.store_request(context_id)
+        if command.has_data_set:
+            self._part = self._opened(self._request, str(context.transfer_syntax[0]))
+            self._request._dataset_path = self._part.path  # noqa: SLF001 - where pynetdicom has it
+        else:
+            self.msg_queue.put((context_id, self._request))
+
+    def _opened(self, request: C_STORE, syntax: str) -> Part:
+        part = Part(self._room)
+        try:
+            uids = [
+                normalised_uid(uid, what="UID of the command")
+                for uid in (request.AffectedSOPClassUID, request.AffectedSOPInstanceUID)
+            ]
+        except InputError as error:
+            part.refuse(Status.CANNOT_UNDERSTAND, type(error).__name__)
+        else:
+            part.write(file_head(uids[0], uids[1], syntax))
+        return part
+
+    def _complete(self, part: Part) -> None:
+        part.finish()
+        self._finished[part.path] = part
+        self.msg_queue.put((cast("int", self._context_id), cast("C_STORE", self._request)))
+        self._part = self._request = self._context_id = None
+
+    def _pass_on(self, context_id: int, control: int, data: bytes) -> None:
         primitive = P_DATA()
         primitive.presentation_data_value_list.append((context_id, bytes((control,)) + data))
         super().receive_primitive(primitive)
-
-    def _opened(self, context_id: int) -> Part:
-        part = Part(self._room)
-        try:
-            command = cast("Any", self.message).command_set
-            syntax = str(self.assoc._accepted_cx[context_id].transfer_syntax[0])  # noqa: SLF001 - no public way
-            sop_class_uid = normalised_uid(command.get("AffectedSOPClassUID"), what="Affected SOP Class UID")
-            sop_instance_uid = normalised_uid(command.get("AffectedSOPInstanceUID"), what="Affected SOP Instance UID")
-        except KeyError as error:
-            part.discard()
-            raise ProtocolError("a message on a presentation context that was not accepted") from error
-        except Exception as error:  # noqa: BLE001 - whatever pydicom makes of a damaged command
-            part.refuse(Status.CANNOT_UNDERSTAND, type(error).__name__)
-            return part
-        part.write(file_head(sop_class_uid, sop_instance_uid, syntax))
-        return part
 
     # in the association's thread
 
@@ -278,11 +302,21 @@ class Receiver(DIMSEServiceProvider):
     @property
     def is_busy(self) -> bool:
         """Whether a request is being received or answered."""
-        return self._is_serving or self.message is not None or not self.msg_queue.empty()
+        return self._is_serving or self._context_id is not None or not self.msg_queue.empty()
 
     def wake(self) -> None:
         """Let the association's thread look what is to be done; from any thread."""
         self.msg_queue.put((None, None))
+
+    def send_msg(self, primitive: Any, context_id: int) -> None:
+        """Send a message; answers to C-STORE without pydicom."""
+        if isinstance(primitive, C_STORE) and primitive.MessageIDBeingRespondedTo is not None:
+            data = P_DATA()
+            answer = bytes((_COMMAND | _LAST,)) + store_response(primitive)
+            data.presentation_data_value_list.append((context_id, answer))
+            self.dul.send_pdu(data)
+        else:
+            super().send_msg(primitive, context_id)
 
     def report(self, report: Report) -> bool:
         """Send a report soon, from any thread; False if the association is over."""
