@@ -1,5 +1,330 @@
 """Telling whether two encodings of an object say the same.
 
-An archive may write an object anew: sequences of defined instead of undefined length, other file meta information, group
-lengths left out. That is no other content.
+An archive may write an object anew: sequences of defined instead of undefined length, other file meta information,
+group lengths left out, implicit instead of explicit VR. That is no other content. What is compared is what remains: the
+elements with their values, the items of sequences, and for pixel data that are not native the transfer syntax.
+
+Not seen as equal, for want of knowledge: a private sequence of defined length in implicit VR and the same in explicit
+VR; big endian and little endian; pixel data compressed anew.
 """
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+
+from pydicom.datadict import dictionary_VR
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from segqa_dicom.archive.base import Content
+from segqa_dicom.errors import UnreadableObject
+from segqa_dicom.reading.dataset import inflate
+from segqa_dicom.reading.limits import Limits
+
+PREAMBLE_BYTES = 132
+
+_UNDEFINED_LENGTH = 0xFFFFFFFF
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_FIRST_DELIMITER = 0xFFFE0000
+_TRAILING_PADDING = 0xFFFCFFFC
+_TRANSFER_SYNTAX = 0x00020010
+_SHORT_FORM = frozenset(
+    (
+        *(b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO", b"LT", b"PN", b"SH"),
+        *(b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"),
+    )
+)
+"""Value representations with a length of 16 bits; all others, future ones included, have 32 (PS3.5, section 7.1.2)."""
+_MAX_DEPTH = 32
+_CHUNK_BYTES = 1 << 20
+_SMALL_BYTES = 1 << 16
+_EQUAL_SYNTAXES = frozenset((str(ImplicitVRLittleEndian), str(ExplicitVRLittleEndian)))
+"""Transfer syntaxes in which the same values are the same bytes."""
+
+_explicit_fields = struct.Struct("<HH2sH").unpack_from
+_implicit_fields = struct.Struct("<HHI").unpack_from
+_length_field = struct.Struct("<I").unpack_from
+_head = struct.Struct("<IQ").pack
+_SEQUENCE = 2**64 - 1
+"""Stands where the length of a value stands, and is longer than any."""
+_OPEN_ITEM, _CLOSE = b"\xff" * 8, b"\xfe" + b"\xff" * 7
+"""Begin like no tag of an element."""
+
+_Bytes = bytes | mmap.mmap
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """An object in memory or mapped.
+
+    start : where the data set begins, behind the file meta information
+    syntax : Transfer Syntax UID; empty if there is no file meta information
+    """
+
+    data: _Bytes
+    start: int
+    syntax: str
+
+    @property
+    def form(self) -> str:
+        """The transfer syntax, guessed if it is not stated."""
+        return self.syntax or guessed_syntax(self.data[self.start : self.start + 8])
+
+
+def content_digest(content: Content, limits: Limits | None = None) -> str:
+    """SHA-256, in hexadecimal, of what a DICOM file says, however it says it; in little memory whatever its size.
+
+    Raises `UnreadableObject` for what is not DICOM, cut short, or nested deeper than any object; `LimitExceeded` for a
+    deflated one that inflates to more than the limits.
+    """
+    with _opened(content, limits or Limits()) as opened:
+        return _digest(opened)
+
+
+def same_content(one: Content, other: Content, limits: Limits | None = None) -> bool:
+    """Whether two DICOM files say the same; nothing is parsed if their data sets are the same bytes.
+
+    Raises as `content_digest` does.
+    """
+    limits = limits or Limits()
+    with _opened(one, limits) as first, _opened(other, limits) as second:
+        if first.syntax == second.syntax and _same_bytes(first, second):
+            return True
+        return _digest(first) == _digest(second)
+
+
+def guessed_syntax(begin: bytes) -> str:
+    """Transfer Syntax UID of a data set without file meta information, by its first bytes."""
+    if begin[:1] == b"\0":
+        return str(ExplicitVRBigEndian)
+    return str(ExplicitVRLittleEndian if _is_vr(begin[4:6]) else ImplicitVRLittleEndian)
+
+
+@contextmanager
+def _opened(content: Content, limits: Limits) -> Iterator[_Opened]:
+    if isinstance(content, bytes):
+        yield _inflated(_Opened(content, *_behind_meta(content)), limits)
+        return
+    try:
+        with content.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            data.madvise(mmap.MADV_SEQUENTIAL)
+            yield _inflated(_Opened(data, *_behind_meta(data)), limits)
+    except (OSError, ValueError) as error:  # an empty file cannot be mapped
+        raise UnreadableObject(f"file cannot be read ({type(error).__name__})") from error
+
+
+def _behind_meta(data: _Bytes) -> tuple[int, str]:
+    if len(data) < 16:
+        raise UnreadableObject("it is no DICOM file: it is too short")
+    position = PREAMBLE_BYTES if data[128:PREAMBLE_BYTES] == b"DICM" else 0
+    syntax = ""
+    has_meta = False
+    while data[position : position + 2] == b"\x02\x00":
+        try:
+            tag, _, value, length = _element(data, position, implicit=False)
+        except struct.error as error:
+            raise UnreadableObject("it is cut short within its file meta information") from error
+        position, has_meta = value + length, True
+        if position > len(data):
+            raise UnreadableObject("it is cut short within its file meta information")
+        if tag == _TRANSFER_SYNTAX:
+            syntax = data[value:position].rstrip(b" \0").decode("ascii", "replace")
+    if not has_meta and data[position : position + 2] not in (b"\x08\x00", b"\x00\x08"):
+        raise UnreadableObject("it is no DICOM file: it has neither a preamble nor the beginning of a data set")
+    return position, syntax
+
+
+def _inflated(opened: _Opened, limits: Limits) -> _Opened:
+    if opened.syntax != DeflatedExplicitVRLittleEndian:
+        return opened
+    try:
+        plain = inflate(opened.data[opened.start :], limits.max_inflated_bytes)
+    except zlib.error as error:
+        raise UnreadableObject("its deflated data set is damaged") from error
+    return _Opened(plain, 0, str(ExplicitVRLittleEndian))
+
+
+def _same_bytes(one: _Opened, other: _Opened) -> bool:
+    length = len(one.data) - one.start
+    if length != len(other.data) - other.start:
+        return False
+    first, second = memoryview(one.data), memoryview(other.data)
+    try:
+        return all(
+            first[one.start + offset : one.start + offset + _CHUNK_BYTES].tobytes()
+            == second[other.start + offset : other.start + offset + _CHUNK_BYTES].tobytes()
+            for offset in range(0, length, _CHUNK_BYTES)
+        )
+    finally:
+        first.release()
+        second.release()
+
+
+def _digest(opened: _Opened) -> str:
+    canonical = _Canonical(opened.data)
+    if opened.form not in _EQUAL_SYNTAXES:
+        canonical.put(opened.form.encode())
+    if opened.form == ExplicitVRBigEndian:
+        canonical.put_value(opened.start, len(opened.data))  # retired: nobody writes it anew
+    else:
+        try:
+            canonical.put_data_set(opened.start, len(opened.data), implicit=opened.form == ImplicitVRLittleEndian)
+        except struct.error as error:
+            raise UnreadableObject("it is cut short within an element") from error
+    return canonical.hexdigest()
+
+
+class _Canonical:
+    """The digest of a data set in one possible form only: tag, length and value of each element, marks around items.
+
+    The VR is no part of it: implicit VR has none, and what it would be follows from the tag.
+    """
+
+    def __init__(self, data: _Bytes) -> None:
+        self._data = data
+        self._digest = hashlib.sha256()
+        self._pending = bytearray(b"segqa-content-1\0")
+
+    def hexdigest(self) -> str:
+        self._flush()
+        return self._digest.hexdigest()
+
+    def put(self, piece: bytes) -> None:
+        self._pending += piece
+        if len(self._pending) > _CHUNK_BYTES:
+            self._flush()
+
+    def put_value(self, start: int, stop: int) -> None:
+        if stop - start < _SMALL_BYTES:
+            self.put(self._data[start:stop])
+            return
+        self._flush()
+        for offset in range(start, stop, _CHUNK_BYTES):
+            self._digest.update(self._data[offset : min(offset + _CHUNK_BYTES, stop)])
+
+    def _flush(self) -> None:
+        self._digest.update(self._pending)
+        self._pending = bytearray()
+
+    def put_data_set(self, start: int, stop: int, *, implicit: bool, depth: int = 0, is_open: bool = False) -> int:
+        """Put the elements from `start`; returns where what follows them begins.
+
+        is_open : it is an item of undefined length, which a delimiter ends
+        """
+        if depth > _MAX_DEPTH:
+            raise UnreadableObject(f"its sequences are nested deeper than {_MAX_DEPTH}")
+        position = start
+        while position < stop:
+            tag, vr, value, length = _element(self._data, position, implicit=implicit)
+            if tag >= _FIRST_DELIMITER:
+                if tag == _ITEM_END and is_open:
+                    return position + 8
+                raise UnreadableObject("something that is no element lies between its elements")
+            if length == _UNDEFINED_LENGTH:
+                position = self._put_open(tag, vr, value, stop, implicit=implicit, depth=depth)
+                continue
+            position = value + length
+            if position > stop:
+                raise UnreadableObject("it is cut short within an element")
+            if tag & 0xFFFF == 0 or tag == _TRAILING_PADDING:
+                continue  # group lengths and padding say nothing
+            if vr == b"SQ":
+                self.put(_head(tag, _SEQUENCE))
+                self._put_items(value, position, implicit=implicit, depth=depth, is_open=False)
+            else:
+                self.put(_head(tag, length))
+                self.put_value(value, position)
+        if is_open:
+            raise UnreadableObject("it is cut short within an item")
+        return position
+
+    def _put_open(self, tag: int, vr: bytes, start: int, stop: int, *, implicit: bool, depth: int) -> int:
+        """An element of undefined length: a sequence, or pixel data in fragments."""
+        self.put(_head(tag, _SEQUENCE))
+        if vr in (b"OB", b"OW"):
+            return self._put_fragments(start, stop)
+        if not implicit and vr not in (b"SQ", b"UN"):
+            raise UnreadableObject("an element that is no sequence has no length")
+        inside = implicit or vr == b"UN"  # PS3.5, section 6.2.2: then it is in implicit VR
+        return self._put_items(start, stop, implicit=inside, depth=depth, is_open=True)
+
+    def _put_items(self, start: int, stop: int, *, implicit: bool, depth: int, is_open: bool) -> int:
+        position = start
+        while position < stop:
+            tag, length = _item_header(self._data, position)
+            position += 8
+            if tag == _SEQUENCE_END and is_open:
+                self.put(_CLOSE)
+                return position
+            if tag != _ITEM:
+                raise UnreadableObject("something that is no item lies between its items")
+            self.put(_OPEN_ITEM)
+            is_item_open = length == _UNDEFINED_LENGTH
+            end = stop if is_item_open else position + length
+            if end > stop:
+                raise UnreadableObject("an item ends behind its sequence")
+            position = self.put_data_set(position, end, implicit=implicit, depth=depth + 1, is_open=is_item_open)
+            self.put(_CLOSE)
+        if is_open:
+            raise UnreadableObject("it is cut short within a sequence")
+        self.put(_CLOSE)
+        return position
+
+    def _put_fragments(self, start: int, stop: int) -> int:
+        position = start
+        while position < stop:
+            tag, length = _item_header(self._data, position)
+            position += 8
+            if tag == _SEQUENCE_END:
+                self.put(_CLOSE)
+                return position
+            if tag != _ITEM or position + length > stop:
+                raise UnreadableObject("it is cut short within its pixel data")
+            self.put(_head(tag, length))
+            self.put_value(position, position + length)
+            position += length
+        raise UnreadableObject("it is cut short within its pixel data")
+
+
+def _element(data: _Bytes, position: int, *, implicit: bool) -> tuple[int, bytes, int, int]:
+    """Tag, VR, offset of the value, and length of the element at `position`."""
+    if implicit:
+        group, number, length = _implicit_fields(data, position)
+        tag = group << 16 | number
+        return tag, _vr_of(tag), position + 8, length
+    group, number, vr, length = _explicit_fields(data, position)
+    tag = group << 16 | number
+    if vr in _SHORT_FORM or tag >= _FIRST_DELIMITER:
+        return tag, vr, position + 8, length
+    if not _is_vr(vr):
+        raise UnreadableObject("an element has no value representation")
+    return tag, vr, position + 12, _length_field(data, position + 8)[0]
+
+
+def _item_header(data: _Bytes, position: int) -> tuple[int, int]:
+    group, number, length = _implicit_fields(data, position)
+    return group << 16 | number, length
+
+
+@lru_cache(maxsize=1 << 14)
+def _vr_of(tag: int) -> bytes:
+    """The VR by the dictionary; empty where it does not know the tag."""
+    try:
+        return dictionary_VR(tag).encode()
+    except KeyError:
+        return b""
+
+
+def _is_vr(letters: bytes) -> bool:
+    return len(letters) == 2 and letters.isalpha() and letters.isupper()

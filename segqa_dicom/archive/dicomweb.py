@@ -1,0 +1,432 @@
+"""An archive that is asked by DICOMweb: QIDO-RS, WADO-RS, STOW-RS (PS3.18).
+
+What a server answers is not believed where it matters. Servers differ in what their statuses mean, keep old content and
+call it success, ignore filters they do not know, and hand out objects with UIDs that are paths.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import requests
+from dicomweb_client.web import DICOMwebClient
+
+from segqa_dicom.archive.base import Content, Instance, Outcome, Outgoing, Series, Stored
+from segqa_dicom.archive.content import content_digest, same_content
+from segqa_dicom.archive.retrieve import Identity, file_name, retrieve
+from segqa_dicom.archive.stow import Answer, Claim, batches, send
+from segqa_dicom.archive.transport import Patience, peer_at
+from segqa_dicom.errors import Inconsistent, InputError, PeerRefused, PeerUnavailable, UnreadableObject
+from segqa_dicom.reading.limits import Limits
+from segqa_dicom.uids import normalised_uid
+
+CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
+PAGE = 1000
+"""Results that are asked for at a time."""
+UIDS_PER_QUERY = 100
+"""In one URL: 6.5 KB, below the 8 KB that servers and proxies allow."""
+ROUNDS = 3
+"""How often an object is sent that the archive says it has, and has not."""
+INDEXING_WAITS_S = (0.3, 1.0)
+"""Some archives list an object a moment after they said that they stored it."""
+THREADS = 6
+_WHOLE_SERIES_FROM = 8
+"""Fewer instances than this are fetched one by one."""
+_MOST = 0.6
+"""A series is fetched as a whole if at least this share of it is wanted."""
+_NOT_FOUND = 404
+
+_SOP_CLASS_UID, _SOP_INSTANCE_UID = "00080016", "00080018"
+_MODALITY, _INSTANCE_COUNT = "00080060", "00201209"
+_STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID = "0020000D", "0020000E"
+
+_Row = Mapping[str, Any]
+
+
+class DicomwebArchive:
+    """An `Archive` behind a DICOMweb server; any number of threads may use it.
+
+    url : root of DICOMweb, e.g. ``http://host:8042/dicom-web``
+    timeout_s : the longest silence within an answer
+    patience : how long what failed for the moment is tried again; nothing else here tries again
+    scratch : where objects lie while they are compared; the system's folder for temporary files if None
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        user: str = "",
+        password: str = "",
+        timeout_s: float = 300,
+        patience: Patience | None = None,
+        limits: Limits | None = None,
+        scratch: Path | None = None,
+    ) -> None:
+        self.peer = peer_at(url, user=user, password=password, timeout_s=timeout_s)
+        self.patience = patience or Patience()
+        self.limits = limits or Limits()
+        self._scratch = scratch
+        self._client = DICOMwebClient(
+            self.peer.url, self.peer.session, permissive_uid=True, timeout=self.peer.timeouts_s
+        )
+        self._client.set_http_retry_params(retry=False)
+        self._takes_uid_lists: bool | None = None
+
+    @property
+    def url(self) -> str:
+        """Root of DICOMweb, without user and password."""
+        return self.peer.url
+
+    # --- QIDO-RS
+
+    def list_series(
+        self,
+        *,
+        study_instance_uid: str | None = None,
+        series_instance_uid: str | None = None,
+        modality: str | None = None,
+    ) -> list[Series]:
+        """Series that match all of what is given; everything if nothing is."""
+        asked = {"SeriesInstanceUID": series_instance_uid, "Modality": modality}
+        filters = {name: value for name, value in asked.items() if value is not None}
+
+        def page(offset: int) -> Sequence[_Row]:
+            found: Sequence[_Row] = self._client.search_for_series(
+                study_instance_uid=study_instance_uid, limit=PAGE, offset=offset, search_filters=filters or None
+            )
+            return found
+
+        found: dict[tuple[str, str], Series] = {}
+        for row in self._rows(page, _SERIES_INSTANCE_UID):
+            series = _series(row, study_instance_uid)
+            # Servers answer with everything to filters that they do not know.
+            if (
+                series
+                and series_instance_uid in (None, series.series_instance_uid)
+                and modality in (None, series.modality)
+                and study_instance_uid in (None, series.study_instance_uid)
+            ):
+                found[series.study_instance_uid, series.series_instance_uid] = series
+        return list(found.values())
+
+    def list_instances(self, study_instance_uid: str, series_instance_uid: str) -> list[Instance]:
+        """All instances of a series, in any order; empty if there is no such series."""
+
+        def page(offset: int) -> Sequence[_Row]:
+            found: Sequence[_Row] = self._client.search_for_instances(
+                study_instance_uid, series_instance_uid, limit=PAGE, offset=offset
+            )
+            return found
+
+        rows = self._rows(page, _SOP_INSTANCE_UID)
+        instances = (_instance(row, study_instance_uid, series_instance_uid) for row in rows)
+        asked = (study_instance_uid, series_instance_uid)
+        return _different(
+            one for one in instances if one and (one.study_instance_uid, one.series_instance_uid) == asked
+        )
+
+    def find_instances(self, sop_instance_uids: Iterable[str]) -> list[Instance]:
+        """Those of the instances that are there; one that lies in several series is given for each."""
+        wanted = list(dict.fromkeys(sop_instance_uids))
+        if len(wanted) > 1 and not self._knows_uid_lists():
+            with ThreadPoolExecutor(THREADS) as threads:
+                return _different(itertools.chain.from_iterable(threads.map(lambda one: self._find([one]), wanted)))
+        chunks = (wanted[begin : begin + UIDS_PER_QUERY] for begin in range(0, len(wanted), UIDS_PER_QUERY))
+        return _different(itertools.chain.from_iterable(map(self._find, chunks)))
+
+    def _knows_uid_lists(self) -> bool:
+        """Whether the server matches lists of UIDs; found out once, with an instance that is there."""
+        if self._takes_uid_lists is None:
+            some = next(iter(self._instances({"limit": "1"})), None)
+            if some is None:
+                return True  # an empty archive has none of the list either
+            try:
+                found = self._find([some.sop_instance_uid, "2.25.0"])
+            except PeerRefused:
+                found = []
+            self._takes_uid_lists = some in found
+        return self._takes_uid_lists
+
+    def _find(self, uids: Sequence[str]) -> list[Instance]:
+        wanted = {normalised_uid(uid, what="SOP Instance UID") for uid in uids}
+        found = self._instances({"SOPInstanceUID": ",".join(sorted(wanted)), "limit": str(PAGE)})
+        foreign = sum(one.sop_instance_uid not in wanted for one in found)
+        if foreign:
+            raise PeerRefused(f"{self.url} does not search by SOP Instance UID: it answers with other instances")
+        return found
+
+    def _instances(self, query: Mapping[str, str]) -> list[Instance]:
+        # dicomweb-client would send commas as %2C, which Orthanc's older plugin takes literally.
+        url = f"{self.url}/instances?{urlencode(query, safe=',')}"
+
+        def ask() -> list[_Row]:
+            with self.peer.translated():
+                response = self.peer.session.get(
+                    url, headers={"Accept": "application/dicom+json"}, timeout=self.peer.timeouts_s
+                )
+                self.peer.check_status(response.status_code)
+                return _rows_of(response.json() if response.content else [])
+
+        return [one for row in self.patience.again(ask) if (one := _instance(row))]
+
+    def _rows(self, page: Callable[[int], Sequence[_Row]], key: str) -> Iterator[_Row]:
+        """All rows of a search, whatever number of them the server gives at a time."""
+        seen: set[object] = set()
+
+        def ask(offset: int) -> list[_Row]:
+            with self.peer.translated():
+                try:
+                    return _rows_of(page(offset))
+                except requests.HTTPError as error:
+                    if error.response is None or error.response.status_code != _NOT_FOUND:
+                        raise
+            self._instances({"limit": "1"})  # raises if it is not the study that is not there, but DICOMweb
+            return []
+
+        offset = 0
+        while rows := self.patience.again(partial(ask, offset)):
+            fresh = [row for row in rows if (_text(row, _STUDY_INSTANCE_UID), _text(row, key)) not in seen]
+            if not fresh:
+                return  # the server does not know `offset`
+            yield from fresh
+            seen.update((_text(row, _STUDY_INSTANCE_UID), _text(row, key)) for row in fresh)
+            offset += len(rows)
+
+    # --- WADO-RS
+
+    def fetch(self, instances: Sequence[Instance], folder: Path) -> dict[str, Path]:
+        """Files of instances in `folder`, by SOP Instance UID; what is not there is left out.
+
+        Raises `UnreadableObject` if the archive's object is not DICOM, `PeerRefused` if it is another one than asked
+        for, beside what every method raises.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        wanted = {one.sop_instance_uid: one for one in instances}
+        found: dict[str, Path] = {}
+        for (study, series), group in _by_series(wanted.values()).items():
+            if len(group) >= _WHOLE_SERIES_FROM and self._is_most(study, series, len(group)):
+                self._fetch_series(study, series, {one.sop_instance_uid for one in group}, folder, found)
+        missing = [one for uid, one in wanted.items() if uid not in found]
+        with ThreadPoolExecutor(THREADS) as threads:  # after a failure `map` begins nothing more
+            paths = list(threads.map(lambda one: self._fetch_one(one, folder), missing))
+        return found | {one.sop_instance_uid: path for one, path in zip(missing, paths, strict=True) if path}
+
+    def _is_most(self, study: str, series: str, count: int) -> bool:
+        there = self.list_series(study_instance_uid=study, series_instance_uid=series)
+        total = there[0].instance_count if there else None
+        return total is not None and count >= _MOST * total
+
+    def _fetch_series(self, study: str, series: str, wanted: set[str], folder: Path, found: dict[str, Path]) -> None:
+        """Fetch a series by one request; what that does not bring is fetched one by one."""
+
+        def keep(identity: Identity) -> Path | None:
+            uid = identity[2]
+            if identity[:2] != (study, series) or uid not in wanted or uid in found:
+                return None
+            found[uid] = folder / file_name(uid)
+            return found[uid]
+
+        try:
+            retrieve(self.peer, _path(study, series), folder, self.limits, keep)
+        except PeerUnavailable:
+            return  # cut short; who asks for the rest finds out whether the archive is gone
+
+    def _fetch_one(self, one: Instance, folder: Path) -> Path | None:
+        target = folder / file_name(one.sop_instance_uid)
+        expected = (one.study_instance_uid, one.series_instance_uid, one.sop_instance_uid)
+        kept: list[Path] = []
+
+        def keep(identity: Identity) -> Path:
+            if not any(identity):
+                raise UnreadableObject(f"the archive's object {one.sop_instance_uid} is not readable DICOM")
+            if identity[:3] != expected:
+                raise PeerRefused(
+                    f"{self.url} sends another object than {one.sop_instance_uid}, which it was asked for"
+                )
+            kept.append(target)
+            return target
+
+        path = _path(one.study_instance_uid, one.series_instance_uid, one.sop_instance_uid)
+        is_there = self.patience.again(lambda: retrieve(self.peer, path, folder, self.limits, keep))
+        return target if is_there and kept else None
+
+    # --- STOW-RS
+
+    def store(self, objects: Sequence[Outgoing]) -> list[Stored]:
+        """Store objects, and say what became of each, in their order.
+
+        The archive is asked first what it has: that is not sent again, but compared. The rest is sent, and whatever
+        the archive says then, it is asked again. Objects other than CT images are read back and compared; CT images,
+        which are many and large, are only looked up: the archive did not have them before, so that it can have no other
+        content, and that they were sent whole their length made sure. What is not there is sent again, up to `ROUNDS`
+        times; then `PeerUnavailable`.
+        """
+        first = {one.instance.sop_instance_uid: one for one in reversed(objects)}
+        there = {one.sop_instance_uid: one for one in self.find_instances(first)}
+        settled = self._compared([one for uid, one in first.items() if uid in there], there, before=True)
+        waiting = [one for uid, one in first.items() if uid not in there]
+        for attempt in range(ROUNDS):
+            if waiting:
+                waiting = self._round(waiting, settled, attempt=attempt)
+        if waiting:
+            raise PeerUnavailable(
+                f"{self.url} says that it stores, but {len(waiting)} of {len(first)} objects are not there "
+                f"({waiting[0].instance.sop_instance_uid}, ...): see its log"
+            )
+        # A second object with the same UID finds the first one there.
+        return [
+            settled[uid] if first[uid] is one else self.store([one])[0]
+            for one in objects
+            for uid in [one.instance.sop_instance_uid]
+        ]
+
+    def _round(self, waiting: list[Outgoing], settled: dict[str, Stored], *, attempt: int) -> list[Outgoing]:
+        """Send objects and confirm them; returns those of which nothing is certain yet."""
+        answers: dict[str, Answer] = {}
+        # From the second round on each for itself: then one bad object cannot make others fail.
+        for batch in batches(waiting) if attempt == 0 else ([one] for one in waiting):
+            answers |= send(self.peer, batch, self.patience)
+        missing = self._confirm(waiting, settled)
+        for wait_s in INDEXING_WAITS_S:
+            if any(answers[one.instance.sop_instance_uid].claim == Claim.STORED for one in missing):
+                time.sleep(wait_s)
+                missing = self._confirm(missing, settled)
+        again = []
+        for one in missing:
+            uid = one.instance.sop_instance_uid
+            answer = answers[uid]
+            if answer.claim == Claim.FAILED or (answer.claim == Claim.DOUBTFUL and attempt == ROUNDS - 1):
+                settled[uid] = Stored(uid, Outcome.REFUSED, answer.reason)
+            else:
+                again.append(one)
+        return again
+
+    def _confirm(self, objects: Sequence[Outgoing], settled: dict[str, Stored]) -> list[Outgoing]:
+        """Settle those of the objects that are there now, and return the others."""
+        images = [one for one in objects if one.instance.sop_class_uid == CT_IMAGE_STORAGE]
+        settled |= {uid: Stored(uid, Outcome.STORED) for uid in self._present(images)}
+        others = [one for one in objects if one.instance.sop_class_uid != CT_IMAGE_STORAGE]
+        settled |= self._compared(others, {}, before=False)
+        return [one for one in objects if one.instance.sop_instance_uid not in settled]
+
+    def _present(self, objects: Sequence[Outgoing]) -> set[str]:
+        """Those of the objects that the archive has in the series where they belong."""
+        present: set[Instance] = set()
+        few: list[Instance] = []
+        for (study, series), group in _by_series(one.instance for one in objects).items():
+            if len(group) < UIDS_PER_QUERY:
+                few += group
+            else:
+                present |= set(self.list_instances(study, series))
+        present |= set(self.find_instances(one.sop_instance_uid for one in few))
+        places = {(one.series_instance_uid, one.sop_instance_uid) for one in present}
+        sent = (one.instance for one in objects)
+        return {one.sop_instance_uid for one in sent if (one.series_instance_uid, one.sop_instance_uid) in places}
+
+    def _compared(
+        self, objects: Sequence[Outgoing], there: Mapping[str, Instance], *, before: bool
+    ) -> dict[str, Stored]:
+        """Outcomes of objects by comparing what is there with what was to be stored.
+
+        there : where they are, as far as that is known; others are where they say, or not at all, and then left out
+        before : they were there before anything was sent
+        """
+        outcomes: dict[str, Stored] = {}
+        for batch in batches(objects):
+            with tempfile.TemporaryDirectory(prefix="segqa-", dir=self._scratch) as folder:
+                places = [there.get(one.instance.sop_instance_uid, one.instance) for one in batch]
+                kept = self.fetch(places, Path(folder))
+                for one in batch:
+                    uid = one.instance.sop_instance_uid
+                    if uid in kept or uid in there:
+                        outcomes[uid] = self._outcome(one, kept.get(uid), before=before)
+        return outcomes
+
+    def _outcome(self, one: Outgoing, kept: Path | None, *, before: bool) -> Stored:
+        uid = one.instance.sop_instance_uid
+        if kept is None:
+            reason = "the archive lists it, but does not give it out: it may hold two objects with this UID"
+            return Stored(uid, Outcome.CONFLICT, reason, refused_digest=self._digest(one.content))
+        if self._is_same(kept, one.content):
+            return Stored(uid, Outcome.ALREADY_THERE if before else Outcome.STORED)
+        reason = "the archive has another content with this UID, which stays"
+        return Stored(uid, Outcome.CONFLICT, reason, self._digest(kept), self._digest(one.content))
+
+    def _is_same(self, one: Content, other: Content) -> bool:
+        try:
+            return same_content(one, other, self.limits)
+        except InputError:
+            return False  # their bytes differ, and at least one cannot be read
+
+    def _digest(self, content: Content) -> str:
+        try:
+            return content_digest(content, self.limits)
+        except InputError:
+            return hashlib.sha256(content if isinstance(content, bytes) else content.read_bytes()).hexdigest()
+
+
+def _path(study: str, series: str, instance: str = "") -> str:
+    study, series = normalised_uid(study, what="Study Instance UID"), normalised_uid(series, what="Series Instance UID")
+    end = f"/instances/{normalised_uid(instance, what='SOP Instance UID')}" if instance else ""
+    return f"/studies/{study}/series/{series}{end}"
+
+
+def _by_series(instances: Iterable[Instance]) -> dict[tuple[str, str], list[Instance]]:
+    groups = defaultdict(list)
+    for one in instances:
+        groups[one.study_instance_uid, one.series_instance_uid].append(one)
+    return groups
+
+
+def _different(instances: Iterable[Instance]) -> list[Instance]:
+    return list(dict.fromkeys(instances))
+
+
+def _rows_of(answer: object) -> list[_Row]:
+    if isinstance(answer, list) and all(isinstance(row, dict) for row in answer):
+        return answer
+    raise PeerRefused("the archive does not answer with DICOM JSON: is its URL the root of DICOMweb?")
+
+
+def _text(row: _Row, tag: str) -> str:
+    """The first value of an element of DICOM JSON as text; empty if there is none."""
+    element = row.get(tag)
+    values = element.get("Value") if isinstance(element, dict) else None
+    return str(values[0]).strip(" \0") if isinstance(values, list) and values and values[0] is not None else ""
+
+
+def _instance(row: _Row, study: str = "", series: str = "") -> Instance | None:
+    """An instance from a search result; None if its UIDs are no UIDs, because then it cannot be asked for."""
+    try:
+        return Instance(
+            normalised_uid(_text(row, _STUDY_INSTANCE_UID) or study, what="Study Instance UID"),
+            normalised_uid(_text(row, _SERIES_INSTANCE_UID) or series, what="Series Instance UID"),
+            normalised_uid(_text(row, _SOP_INSTANCE_UID), what="SOP Instance UID"),
+            normalised_uid(_text(row, _SOP_CLASS_UID), what="SOP Class UID"),
+        )
+    except Inconsistent:
+        return None
+
+
+def _series(row: _Row, study: str | None) -> Series | None:
+    count = _text(row, _INSTANCE_COUNT)
+    try:
+        return Series(
+            normalised_uid(_text(row, _STUDY_INSTANCE_UID) or study, what="Study Instance UID"),
+            normalised_uid(_text(row, _SERIES_INSTANCE_UID), what="Series Instance UID"),
+            _text(row, _MODALITY),
+            int(count) if count.isdigit() else None,
+        )
+    except Inconsistent:
+        return None

@@ -1,0 +1,101 @@
+"""WADO-RS (PS3.18, section 10.4) to files: whatever an archive sends, it ends as a file with a name that we chose."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import requests
+
+from segqa_dicom.archive.multipart import MultipartReader, media_type
+from segqa_dicom.archive.transport import Peer
+from segqa_dicom.errors import InputError, LimitExceeded, PeerRefused, PeerUnavailable
+from segqa_dicom.reading.dataset import open_object, text
+from segqa_dicom.reading.limits import Limits
+
+_CHUNK_BYTES = 1 << 18
+_ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+"""As it was stored: without the last part servers may decompress."""
+_IDENTITY = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
+_MAX_PARTS = 200_000
+
+Identity = tuple[str, ...]
+"""Values of StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, SOPClassUID as they lie in the object."""
+Found = Callable[[Identity], Path | None]
+"""Says under which name an object is kept; None if it is not wanted."""
+
+
+def file_name(sop_instance_uid: str) -> str:
+    """The name of an object's file: SHA-256 of its UID, which itself must never become a path."""
+    return f"{hashlib.sha256(sop_instance_uid.encode()).hexdigest()}.dcm"
+
+
+def retrieve(peer: Peer, path: str, folder: Path, limits: Limits, keep: Found) -> bool:
+    """Fetch all objects below a path of DICOMweb; `keep` gets the identity of each and names its file.
+
+    Objects go to disk as they come; files appear under their names when they are whole. What cannot be read has an
+    identity of empty texts. Returns whether the archive has something at that path.
+    Raises `PeerUnavailable` for an answer that is cut short: what was whole has been kept.
+    """
+    with (
+        peer.translated(),
+        peer.session.get(
+            f"{peer.url}{path}",
+            headers={"Accept": _ACCEPT},
+            timeout=peer.timeouts_s,
+            stream=True,
+            allow_redirects=False,
+        ) as response,
+    ):
+        if response.status_code in (204, 404, 410):
+            return False
+        peer.check_status(response.status_code)
+        for index, part in enumerate(_parts(response)):
+            if index >= _MAX_PARTS:
+                raise PeerRefused("an answer of the archive has more parts than any series")
+            _take(part, folder, limits, keep)
+    return True
+
+
+def _parts(response: requests.Response) -> Iterator[Iterator[bytes]]:
+    if response.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
+        raise PeerRefused("the archive compresses its answers although it was asked not to: switch that off")
+    kind, boundary = media_type(response.headers.get("Content-Type", ""))
+    chunks = response.iter_content(_CHUNK_BYTES)
+    if kind == "application/dicom":
+        return iter((chunks,))
+    if kind != "multipart/related":
+        raise PeerRefused("the archive does not answer with DICOM files: is its URL the root of DICOMweb?")
+    return MultipartReader(chunks, boundary).parts()
+
+
+def _take(part: Iterator[bytes], folder: Path, limits: Limits, keep: Found) -> None:
+    path = folder / f"{secrets.token_hex(16)}.part"
+    try:
+        size = 0
+        with path.open("xb") as stream:
+            for chunk in part:
+                size += len(chunk)
+                if size > limits.max_file_bytes:
+                    raise LimitExceeded(f"an object of the archive is larger than {limits.max_file_bytes} bytes")
+                stream.write(chunk)
+        if target := keep(_identity(path, limits)):
+            path.replace(target)
+    except OSError as error:
+        if isinstance(error, requests.RequestException):
+            raise
+        raise PeerUnavailable(f"what the archive sends cannot be written to disk ({error.strerror})") from error
+    finally:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _identity(path: Path, limits: Limits) -> Identity:
+    try:
+        dataset = open_object(path, limits, keywords=_IDENTITY).dataset
+    except InputError:
+        return ("",) * len(_IDENTITY)
+    return tuple(text(dataset, keyword).strip(" \0") for keyword in _IDENTITY)

@@ -1,0 +1,290 @@
+"""Sending objects by STOW-RS (PS3.18, section 10.5) and reading what the server says about each of them.
+
+What it says is a claim, not a proof: servers answer 200 to an empty request, 200 while they keep older content, and 400
+although a part was stored. `segqa_dicom.archive.dicomweb` reads back.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, BinaryIO
+
+from pydicom import FileMetaDataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_file_meta_info
+from pydicom.uid import UID
+
+from segqa_dicom.archive.base import Content, Outgoing
+from segqa_dicom.archive.content import PREAMBLE_BYTES, guessed_syntax
+from segqa_dicom.archive.multipart import new_boundary
+from segqa_dicom.archive.transport import Patience, Peer
+from segqa_dicom.errors import Inconsistent, PeerUnavailable, UnreadableObject
+from segqa_dicom.uids import normalised_uid
+
+MAX_BATCH_BYTES = 64_000_000
+MAX_BATCH_COUNT = 100
+_CHUNK_BYTES = 1 << 20
+_MAX_ANSWER_BYTES = 16_000_000
+_EMPTY_PREAMBLE = b"\0" * 128 + b"DICM"
+
+_LISTED_STATUSES = frozenset((200, 201, 202, 400, 409))
+"""Statuses whose answer says what became of each object."""
+_TOO_LARGE = 413
+
+_FAILED_SEQUENCE, _REFERENCED_SEQUENCE = "00081198", "00081199"
+_REFERENCED_UID, _FAILURE_REASON = "00081155", "00081197"
+
+_REASONS = {
+    0x0110: "processing failure",
+    0x0111: "an object with this UID is there",
+    0x0117: "its SOP Instance UID is not valid",
+    0x0122: "its SOP class is not supported",
+    0x0124: "not authorised",
+    0x0210: "duplicate invocation",
+    0x0212: "mistyped argument",
+    0xA700: "out of resources",
+    0xA900: "its data set does not match its SOP class",
+    0xC000: "it cannot be understood",
+    0xC122: "its transfer syntax is not supported",
+}
+_PROCESSING_FAILURE = 0x0110
+_OUT_OF_RESOURCES = range(0xA700, 0xA800)
+
+
+class Claim(StrEnum):
+    """What a server says about an object."""
+
+    STORED = "stored"
+    FAILED = "failed"
+    """It will not take it as it is."""
+    DOUBTFUL = "doubtful"
+    """It did not take it, and does not say whether it ever will."""
+    BUSY = "busy"
+    """It may take it later."""
+    SILENT = "silent"
+    """It reports success, but does not mention it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A claim with its reason, in words."""
+
+    claim: Claim
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """An object as it is sent: some bytes in front, and its content from an offset on."""
+
+    content: Content
+    head: bytes
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return len(self.head) + self.stop - self.start
+
+    def chunks(self) -> Iterator[bytes]:
+        """The bytes; always as many as `len` says."""
+        yield self.head
+        with _open(self.content) as stream:
+            stream.seek(self.start)
+            left = self.stop - self.start
+            while left:
+                chunk = stream.read(min(left, _CHUNK_BYTES))
+                if not chunk:
+                    raise UnreadableObject("a file became shorter while it was sent")
+                left -= len(chunk)
+                yield chunk
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """A multipart body that can be iterated as often as needed; `requests` sends its length in front."""
+
+    parts: Sequence[_Part]
+    boundary: str = field(default_factory=new_boundary)
+
+    def _before(self, index: int, part: _Part) -> bytes:
+        first = "" if index == 0 else "\r\n"
+        head = f"Content-Type: application/dicom\r\nContent-Length: {len(part)}"
+        return f"{first}--{self.boundary}\r\n{head}\r\n\r\n".encode()
+
+    def _end(self) -> bytes:
+        return f"\r\n--{self.boundary}--\r\n".encode()
+
+    def __len__(self) -> int:
+        before = sum(len(self._before(index, part)) for index, part in enumerate(self.parts))
+        return before + sum(map(len, self.parts)) + len(self._end())
+
+    def __iter__(self) -> Iterator[bytes]:
+        for index, part in enumerate(self.parts):
+            yield self._before(index, part)
+            yield from part.chunks()
+        yield self._end()
+
+
+def batches(
+    objects: Iterable[Outgoing], *, max_bytes: int = MAX_BATCH_BYTES, max_count: int = MAX_BATCH_COUNT
+) -> Iterator[list[Outgoing]]:
+    """Groups of at most so many objects and bytes; an object that is larger than that is alone."""
+    batch: list[Outgoing] = []
+    size = 0
+    for one in objects:
+        bytes_of_one = content_size(one.content)
+        if batch and (len(batch) >= max_count or size + bytes_of_one > max_bytes):
+            yield batch
+            batch, size = [], 0
+        batch.append(one)
+        size += bytes_of_one
+    if batch:
+        yield batch
+
+
+def content_size(content: Content) -> int:
+    """Bytes of a content; raises `UnreadableObject` if the file is not there."""
+    if isinstance(content, bytes):
+        return len(content)
+    try:
+        return content.stat().st_size
+    except OSError as error:
+        raise UnreadableObject(f"a file that is to be stored cannot be read ({error.strerror})") from error
+
+
+def send(peer: Peer, objects: Sequence[Outgoing], patience: Patience) -> dict[str, Answer]:
+    """Send objects in one request; what the server says about each, by SOP Instance UID.
+
+    The body is made anew at each attempt, with another boundary and its exact length in front; files are read while
+    they are sent. What goes out is always a file as PS3.10 has it, with a preamble of zeros: what arrived in a preamble
+    means nothing, and can make the file a program (CVE-2019-11687).
+    Raises `PeerUnavailable` if the patience ends before there is an answer, `PeerRefused` if the server takes nothing
+    at all, `UnreadableObject` if a content cannot be read.
+    """
+    parts = [_part(one) for one in objects]
+    status, answer = patience.again(lambda: _attempt(peer, parts))
+    if status == _TOO_LARGE:
+        return _too_large(peer, objects, patience)
+    claims = _claims(answer)
+    kind = Claim.SILENT if status < 300 else Claim.DOUBTFUL
+    unmentioned = Answer(kind, f"the archive answers {status} and says nothing about it")
+    return {uid: claims.get(uid, unmentioned) for uid in (one.instance.sop_instance_uid for one in objects)}
+
+
+def _too_large(peer: Peer, objects: Sequence[Outgoing], patience: Patience) -> dict[str, Answer]:
+    if len(objects) == 1:
+        reason = "it is larger than the archive, or a proxy before it, allows: raise that limit (413)"
+        return {objects[0].instance.sop_instance_uid: Answer(Claim.FAILED, reason)}
+    half = len(objects) // 2
+    return send(peer, objects[:half], patience) | send(peer, objects[half:], patience)
+
+
+def _attempt(peer: Peer, parts: Sequence[_Part]) -> tuple[int, bytes]:
+    body = _Body(parts)
+    headers = {
+        "Content-Type": f'multipart/related; type="application/dicom"; boundary={body.boundary}',
+        "Accept": "application/dicom+json",
+    }
+    with (
+        peer.translated(),
+        peer.session.post(
+            f"{peer.url}/studies",
+            data=body,
+            headers=headers,
+            timeout=peer.timeouts_s,
+            allow_redirects=False,
+            stream=True,
+        ) as response,
+    ):
+        status = response.status_code
+        if status != _TOO_LARGE and status not in _LISTED_STATUSES:
+            peer.check_status(status)
+        answer = b"".join(_limited(response.iter_content(1 << 16)))
+    return status, answer
+
+
+def _limited(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size > _MAX_ANSWER_BYTES:
+            raise PeerUnavailable("the archive's answer to storing is longer than any such answer")
+        yield chunk
+
+
+def _claims(answer: bytes) -> dict[str, Answer]:
+    """What a Store Instances Response (PS3.18, annex I.2) says, by SOP Instance UID; empty if it is none."""
+    try:
+        found = json.loads(answer)
+    except (ValueError, RecursionError):
+        return {}
+    dataset = found[0] if isinstance(found, list) and found else found
+    claims = {uid: Answer(Claim.STORED) for uid, _ in _references(dataset, _REFERENCED_SEQUENCE)}
+    for uid, item in _references(dataset, _FAILED_SEQUENCE):
+        claims[uid] = _failure(item)
+    return claims
+
+
+def _references(dataset: object, tag: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    element = dataset.get(tag) if isinstance(dataset, Mapping) else None
+    items = element.get("Value") if isinstance(element, Mapping) else None
+    for item in items if isinstance(items, list) else []:
+        if isinstance(item, Mapping):
+            try:
+                yield normalised_uid(_value(item, _REFERENCED_UID), what="ReferencedSOPInstanceUID"), item
+            except Inconsistent:
+                continue
+
+
+def _value(item: Mapping[str, Any], tag: str) -> object:
+    element = item.get(tag)
+    values = element.get("Value") if isinstance(element, Mapping) else None
+    return values[0] if isinstance(values, list) and values else None
+
+
+def _failure(item: Mapping[str, Any]) -> Answer:
+    code = _value(item, _FAILURE_REASON)
+    try:
+        number = int(str(code))
+    except ValueError:
+        return Answer(Claim.DOUBTFUL, "the archive gives no reason")
+    known = _REASONS.get(number) or _REASONS.get(number & 0xFF00, "")
+    reason = f"{known} ({number:04X}H)".strip()
+    if number in _OUT_OF_RESOURCES:
+        return Answer(Claim.BUSY, reason)
+    return Answer(Claim.DOUBTFUL if number == _PROCESSING_FAILURE else Claim.FAILED, reason)
+
+
+def _open(content: Content) -> BinaryIO:
+    if isinstance(content, bytes):
+        return io.BytesIO(content)
+    try:
+        return content.open("rb")
+    except OSError as error:
+        raise UnreadableObject(f"a file that is to be stored cannot be read ({error.strerror})") from error
+
+
+def _part(one: Outgoing) -> _Part:
+    size = content_size(one.content)
+    with _open(one.content) as stream:
+        begin = stream.read(PREAMBLE_BYTES)
+    if begin[128:] == b"DICM":
+        return _Part(one.content, _EMPTY_PREAMBLE, PREAMBLE_BYTES, size)
+    if begin[:2] == b"\x02\x00":
+        return _Part(one.content, _EMPTY_PREAMBLE, 0, size)
+    return _Part(one.content, _EMPTY_PREAMBLE + _made_meta(one, begin), 0, size)
+
+
+def _made_meta(one: Outgoing, begin: bytes) -> bytes:
+    """File meta information for a data set that has none."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = UID(one.instance.sop_class_uid)
+    meta.MediaStorageSOPInstanceUID = UID(one.instance.sop_instance_uid)
+    meta.TransferSyntaxUID = UID(guessed_syntax(begin))
+    buffer = DicomBytesIO()
+    write_file_meta_info(buffer, meta, enforce_standard=True)
+    return buffer.getvalue()

@@ -1,0 +1,146 @@
+"""HTTP to an archive: one session, one place where failures become our errors, and the only retries there are."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import HTTPBasicAuth
+
+from segqa_dicom.errors import ConfigurationError, PeerRefused, PeerUnavailable
+
+CONNECT_TIMEOUT_S = 5.0
+CONNECTIONS = 16
+"""Connections that are kept open; more threads than that wait for one."""
+
+_TRANSIENT = frozenset((408, 425, 429, 500, 502, 503, 504, 507))
+"""Statuses after which the same request may succeed later; 507 is a full disk, which somebody may empty."""
+_ADVICE = {
+    401: "it wants a user name and password, or others: set SEGQA_ARCHIVE_USER and SEGQA_ARCHIVE_PASSWORD",
+    403: "the user may not do this: give the user of SEGQA_ARCHIVE_USER the right to",
+    404: "nothing is there: give the root of DICOMweb as the archive's URL, e.g. http://host:8042/dicom-web",
+    405: "it does not offer this service: enable it, or give the root of DICOMweb as the archive's URL",
+    413: "the request is larger than it, or a proxy before it, allows: raise that limit",
+}
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often and how long a request that failed for the moment is sent again.
+
+    attempts : of one request, the first included
+    deadline_s : no attempt begins later than this after the first
+    first_wait_s, longest_wait_s : waits double from the first to the longest; each is shortened at random by up to
+        a half, so that workers that failed together do not come back together
+    """
+
+    attempts: int = 5
+    deadline_s: float = 60
+    first_wait_s: float = 0.3
+    longest_wait_s: float = 8
+
+    def again(self, call: Callable[[], _T]) -> _T:
+        """What `call` returns; `PeerUnavailable` is tried again, and raised when the patience is over."""
+        begin = time.monotonic()
+        for attempt in range(1, self.attempts + 1):
+            try:
+                return call()
+            except PeerUnavailable:
+                wait_s = min(self.longest_wait_s, self.first_wait_s * 2 ** (attempt - 1))
+                wait_s *= random.uniform(0.5, 1)  # noqa: S311 - spreads load, guards nothing
+                if attempt == self.attempts or time.monotonic() + wait_s - begin > self.deadline_s:
+                    raise
+                time.sleep(wait_s)
+        raise AssertionError
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Peer:
+    """An HTTP service: its root, and who asks.
+
+    url : root without a slash at the end
+    timeout_s : the longest silence within an answer
+    """
+
+    url: str
+    session: requests.Session
+    timeout_s: float
+
+    @property
+    def timeouts_s(self) -> tuple[float, float]:
+        """For connecting and for reading, as `requests` wants them."""
+        return min(CONNECT_TIMEOUT_S, self.timeout_s), self.timeout_s
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Turn what `requests` raises into `PeerUnavailable` (later may help) or `PeerRefused` (it will not)."""
+        try:
+            yield
+        except requests.HTTPError as error:
+            self.check_status(error.response.status_code if error.response is not None else 0)
+            raise PeerRefused(f"{self.url} answers in a way that is not HTTP") from error
+        except requests.TooManyRedirects as error:
+            raise PeerRefused(
+                f"{self.url} redirects elsewhere, which is not followed: give the archive's final URL"
+            ) from error
+        except requests.exceptions.SSLError as error:
+            raise PeerRefused(
+                f"{self.url} cannot prove who it is: give its certificate authority in REQUESTS_CA_BUNDLE"
+            ) from error
+        except (
+            requests.ConnectionError,
+            requests.Timeout,
+            requests.exceptions.ChunkedEncodingError,
+            requests.exceptions.ContentDecodingError,
+        ) as error:
+            reason = "does not answer in time" if isinstance(error, requests.Timeout) else "cannot be reached"
+            raise PeerUnavailable(f"{self.url} {reason} ({type(error).__name__})") from error
+        except requests.exceptions.JSONDecodeError as error:
+            raise PeerRefused(f"{self.url} does not answer with DICOM JSON: is it the root of DICOMweb?") from error
+        except (requests.RequestException, ValueError) as error:
+            raise PeerRefused(f"{self.url} cannot be asked ({type(error).__name__}): check the URL") from error
+
+    def check_status(self, status: int) -> None:
+        """Raise `PeerUnavailable` or `PeerRefused` for a status that is no success."""
+        if status in _TRANSIENT:
+            raise PeerUnavailable(f"{self.url} answers {status}: it is overloaded or starting; it is asked again later")
+        if status >= 500:
+            raise PeerUnavailable(f"{self.url} answers {status}: see its log")
+        if status < 200 or status >= 300:
+            advice = _ADVICE.get(status, "it does not accept this request: see its log")
+            raise PeerRefused(f"{self.url} answers {status}: {advice}")
+
+
+def peer_at(url: str, *, user: str = "", password: str = "", timeout_s: float = 300) -> Peer:
+    """The service at `url`; what its URL says about user and password is used if `user` is empty, and taken out.
+
+    Raises `ConfigurationError` for what is no HTTP URL.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigurationError("the archive's URL is not valid; it looks like http://host:8042/dicom-web") from error
+    if parts.scheme not in ("http", "https") or not host:
+        raise ConfigurationError("the archive's URL must look like http://host:8042/dicom-web")
+    session = requests.Session()
+    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=CONNECTIONS, max_retries=0, pool_block=True)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    session.max_redirects = 0  # another host, or this one by another name, is the operator's choice
+    session.headers["Accept-Encoding"] = "identity"
+    user, password = (user, password) if user else (parts.username or "", parts.password or "")
+    if user:
+        session.auth = HTTPBasicAuth(user.encode(), password.encode())
+    name = f"[{host}]" if ":" in host else host
+    plain = urlunsplit((parts.scheme, f"{name}:{port}" if port else name, parts.path.rstrip("/"), "", ""))
+    return Peer(plain, session, timeout_s)
