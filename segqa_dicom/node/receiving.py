@@ -34,7 +34,7 @@ _MAX_MESSAGE_BYTES = 32_000_000
 """Of messages that are kept in memory; a storage commitment for 100,000 instances has half of it."""
 _MAX_OUTSTANDING = 16
 """Messages that may wait at a time; one request without its answer is what was negotiated."""
-_CHECK_SPACE_BYTES = 1 << 26
+_FLUSH_BYTES = 1 << 23
 _COMMAND, _LAST = 1, 2
 """Bits of the message control header (PS3.8, section E.2)."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -66,7 +66,7 @@ class Part:
         self.size = 0
         self.refusal: tuple[Status, str] | None = None
         self._descriptor = -1
-        self._checked_size = 0
+        self._flushed_size = 0
         if room.is_short():
             self.refuse(Status.OUT_OF_RESOURCES, "disk is nearly full")
             return
@@ -84,8 +84,8 @@ class Part:
             self.refuse(Status.OUT_OF_RESOURCES, "larger than the limit")
             return
         try:
-            if self.size - self._checked_size > _CHECK_SPACE_BYTES:
-                self._checked_size = self.size
+            if self.size - self._flushed_size > _FLUSH_BYTES:
+                self._flush()
                 if self._room.is_short():
                     self.refuse(Status.OUT_OF_RESOURCES, "disk is nearly full")
                     return
@@ -94,6 +94,13 @@ class Part:
                 written += os.write(self._descriptor, memoryview(data)[written:])
         except OSError as error:
             self._failed(error)
+
+    def _flush(self) -> None:
+        """Let the system begin to write to the disk, so that there is less to wait for at the end."""
+        if hasattr(os, "posix_fadvise"):  # Linux; begins to write what is dirty, and keeps it
+            start = self._flushed_size
+            os.posix_fadvise(self._descriptor, start, self.size - start, os.POSIX_FADV_DONTNEED)
+        self._flushed_size = self.size
 
     def finish(self) -> None:
         """No more will come."""
