@@ -4,7 +4,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-packages=(dcmtk dicom3tools libpixelmed-java default-jre-headless python3-venv)
+# Servers that a package starts on its own do no harm: tests start theirs, on free ports with folders of their own.
+packages=(
+  dcmtk dicom3tools libpixelmed-java default-jre-headless python3-venv
+  orthanc orthanc-dicomweb redis-server postgresql docker-compose
+)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q "install ok installed" || missing+=("$package")
