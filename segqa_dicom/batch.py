@@ -234,7 +234,7 @@ def _review_one(files: CaseFiles, options: Options) -> ReviewedCase:
     case, left_out = read_case(files, options.settings.limits(), stopwatch)
     if case is None:
         return ReviewedCase(files, not_reviewed=tuple(left_out))
-    case, report, more = _reviewed_case(case, options, stopwatch)
+    case, report, more = reviewed_case(case, options.ruleset, stopwatch)
     documents = _write_documents(report, options, stopwatch) if options.with_documents else []
     html = _html(report, case, options, stopwatch) if options.with_html else ""
     stopwatch("making tables", 0, 1)
@@ -254,14 +254,14 @@ def _review_one(files: CaseFiles, options: Options) -> ReviewedCase:
     return ReviewedCase(files, json, html, table, costs, (*left_out, *more))
 
 
-def _reviewed_case(
-    case: Case, options: Options, progress: Progress = silent
+def reviewed_case(
+    case: Case, ruleset: RuleSet, progress: Progress = silent
 ) -> tuple[Case, CaseReport, list[NotReviewed]]:
     """The report; if it cannot be made with all segmentations, then with those that can be reviewed at all."""
     from segqa_dicom.pipeline import review
 
     try:
-        return case, review(case, options.ruleset, progress), []
+        return case, review(case, ruleset, progress), []
     except Exception:
         if len(case.segmentations) == 1:
             raise
@@ -269,7 +269,7 @@ def _reviewed_case(
     good, left_out = [], []
     for segmentation in case.segmentations:
         try:
-            review(replace(case, segmentations=(segmentation,)), options.ruleset)
+            review(replace(case, segmentations=(segmentation,)), ruleset)
         except Exception as error:  # noqa: BLE001 - see _review_files
             record = segmentation.record
             reason = f"internal error of segqa, please report it ({type(error).__name__}: {error})"
@@ -277,7 +277,7 @@ def _reviewed_case(
         else:
             good.append(segmentation)
     case = replace(case, segmentations=tuple(good))
-    return case, review(case, options.ruleset, progress), left_out
+    return case, review(case, ruleset, progress), left_out
 
 
 def _html(report: CaseReport, case: Case, options: Options, progress: Progress) -> str:

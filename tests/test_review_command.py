@@ -335,7 +335,7 @@ def test_a_segmentation_that_stops_its_case_is_left_out(tmp_path: Path) -> None:
     layers = (good.layers[0].astype(object),)
     bad = replace(good, record=replace(good.record, sop_instance_uid="1.2.4.2", path="bad.dcm"), layers=layers)
     options = batch.Options(tmp_path, default_ruleset(), Settings())
-    kept, report, left_out = batch._reviewed_case(case(good, bad), options)
+    kept, report, left_out = batch.reviewed_case(case(good, bad), options.ruleset)
     assert [one.record.sop_instance_uid for one in report.segmentations] == ["1.2.4.1"]
     assert len(kept.segmentations) == 1
     (entry,) = left_out

@@ -17,22 +17,23 @@ from segqa_dicom.report.model import CaseReport
 from segqa_dicom.sr import codes
 from segqa_dicom.sr.compare import Mode, compare_document, pairs_to_write
 from segqa_dicom.sr.document import MAX_GROUPS, Context, Document, Kind, case_key
-from segqa_dicom.sr.header import Predecessor, is_own_sr
+from segqa_dicom.sr.header import SOP_CLASS_UID, Predecessor, is_own_sr
 from segqa_dicom.sr.keyimg import keyimg_document
 from segqa_dicom.sr.report import report_document
-from segqa_dicom.sr.revisions import EarlierDocument, is_reported, predecessors, read_earlier
+from segqa_dicom.sr.revisions import EarlierDocument, documents_of, predecessors, read_earlier
 
 __all__ = [
     "MAX_GROUPS",
+    "SOP_CLASS_UID",
     "Document",
     "EarlierDocument",
     "Kind",
     "Predecessor",
     "build_documents",
     "case_key",
+    "documents_of",
     "file_name",
     "is_own_sr",
-    "is_reported",
     "predecessors",
     "read_earlier",
     "write",

@@ -53,6 +53,7 @@ class Document:
     sop_instance_uid: str
     references: tuple[str, ...]
     file: bytes
+    series_instance_uid: str
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -139,7 +140,8 @@ def assemble(context: Context, body: Body) -> Document:
     )
     root = items.container(body.title, _content(case, body), template="1500", is_root=True)
     content = [*root.elements(), *evidence_elements(context.ct_evidence, body.about)]
-    return Document(body.kind, header.sop_instance_uid, references, encoded_file(header, case, content))
+    file = encoded_file(header, case, content)
+    return Document(body.kind, header.sop_instance_uid, references, file, header.series_instance_uid)
 
 
 def series_number(case: CaseReport, kind: Kind, record: SegRecord) -> int:

@@ -28,6 +28,8 @@ from segqa_dicom.sr.evidence import instance_reference, study_reference
 from segqa_dicom.uids import stable_uid
 
 PRODUCT = "segqa"
+SOP_CLASS_UID = str(ComprehensiveSRStorage)
+"""Of all documents."""
 MANUFACTURER = "SEGQA project"
 CHARACTER_SET = "ISO_IR 192"
 """UTF-8. Whatever the CT's character set is: a patient's name in Cyrillic letters must survive."""
@@ -56,7 +58,7 @@ class Predecessor:
 
     sop_instance_uid: str
     series_instance_uid: str
-    sop_class_uid: str = ComprehensiveSRStorage
+    sop_class_uid: str = SOP_CLASS_UID
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ def _preamble(header: Header) -> bytes:
     """What stands before the data set (PS3.10, section 7.1)."""
     meta = (
         element(0x00020001, "OB", b"\0\1"),
-        text(0x00020002, "UI", ComprehensiveSRStorage),
+        text(0x00020002, "UI", SOP_CLASS_UID),
         text(0x00020003, "UI", header.sop_instance_uid),
         text(0x00020010, "UI", ExplicitVRLittleEndian),
         text(0x00020012, "UI", IMPLEMENTATION_CLASS_UID),
@@ -112,7 +114,7 @@ def _modules(header: Header, case: CaseReport) -> list[bytes]:
         text(0x00080005, "CS", CHARACTER_SET),
         text(0x00080012, "DA", date),  # Instance Creation
         text(0x00080013, "TM", time),
-        text(0x00080016, "UI", ComprehensiveSRStorage),
+        text(0x00080016, "UI", SOP_CLASS_UID),
         text(0x00080018, "UI", header.sop_instance_uid),
         sequence(0x00080110, (_coding_scheme(),)),
         # General Study

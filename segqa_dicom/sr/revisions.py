@@ -104,16 +104,17 @@ def predecessors(
     return found
 
 
-def is_reported(
+def documents_of(
     segmentations: Sequence[str], earlier: Iterable[EarlierDocument], case_key: str, *, title: Code = codes.QA_REPORT
-) -> bool:
-    """Whether the current report of every segmentation (SOP Instance UIDs) is of this very case.
+) -> list[EarlierDocument]:
+    """The documents of this very case, if it was reviewed before; else none.
 
-    Reports are stored after all other documents of a case: then those are there, too.
+    It was if the current report of every segmentation (SOP Instance UIDs) is of this case: reports are stored after all
+    other documents of a case, so where they are, the others are, too.
     """
-    current = _current(earlier)
-    reports = [current.get((Kind.REPORT, (uid,))) for uid in segmentations]
-    return all(report is not None and _is_of(report, case_key, title) for report in reports)
+    current = [one for one in _current(earlier).values() if _is_of(one, case_key, title)]
+    reported = {one.references for one in current if one.kind is Kind.REPORT}
+    return current if {(uid,) for uid in segmentations} <= reported else []
 
 
 def _current(earlier: Iterable[EarlierDocument]) -> dict[tuple[Kind, tuple[str, ...]], EarlierDocument]:

@@ -15,7 +15,7 @@ from segqa_dicom.sr import (
     Kind,
     build_documents,
     case_key,
-    is_reported,
+    documents_of,
     predecessors,
     read_earlier,
 )
@@ -84,19 +84,21 @@ def test_going_back_to_an_earlier_state_replaces_the_newest_document() -> None:
     assert {known(one).predecessor.sop_instance_uid for one in again} == {one.sop_instance_uid for one in second}
 
 
-def test_reported_is_what_has_a_current_report_of_this_very_case_for_each_segmentation() -> None:
+def test_a_case_was_reviewed_if_every_segmentation_has_a_current_report_of_it() -> None:
     first = revised(rich_case())
     earlier = [known(one) for one in first]
     key = key_of(rich_case())
-    assert is_reported(SEGS, earlier, key)
-    assert not is_reported(SEGS, [], key)
-    assert not is_reported(SEGS, earlier, key_of(other_rules("b")))
-    assert not is_reported((*SEGS, "1.2.3.4"), earlier, key)
+    assert {one.itself.sop_instance_uid for one in documents_of(SEGS, earlier, key)} == {
+        one.sop_instance_uid for one in first
+    }
+    assert not documents_of(SEGS, [], key)
+    assert not documents_of(SEGS, earlier, key_of(other_rules("b")))
+    assert not documents_of((*SEGS, "1.2.3.4"), earlier, key)
     later = [known(one) for one in revised(other_rules("b"), *first)]
-    assert not is_reported(SEGS, [*earlier, *later], key)
-    assert is_reported(SEGS, [*earlier, *later], key_of(other_rules("b")))
+    assert not documents_of(SEGS, [*earlier, *later], key)
+    assert len(documents_of(SEGS, [*earlier, *later], key_of(other_rules("b")))) == len(first)
     without = [one for one in earlier if (one.kind, one.references) != (Kind.REPORT, SEGS[:1])]
-    assert not is_reported(SEGS, without, key)
+    assert not documents_of(SEGS, without, key)
 
 
 def test_a_conflict_makes_another_case() -> None:

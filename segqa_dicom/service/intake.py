@@ -1,0 +1,86 @@
+"""From the inbox into the archive.
+
+A file leaves the inbox only after the archive has it and the ledger knows; a crash at any point means that it is taken
+again, which changes nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from segqa_dicom import log
+from segqa_dicom.archive import Archive, Instance, Outcome, Outgoing, Stored
+from segqa_dicom.errors import InputError
+from segqa_dicom.inbox import Inbox
+from segqa_dicom.ledger import Ledger
+from segqa_dicom.reading.dataset import text
+from segqa_dicom.reading.headers import open_header
+from segqa_dicom.reading.limits import Limits
+from segqa_dicom.service.arrivals import Arrivals
+from segqa_dicom.uids import normalised_uid
+
+BATCH = 100
+"""Files taken at a time."""
+_KEYWORDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
+
+
+class Intake:
+    """Takes files from the inbox.
+
+    quarantine : folder for objects that the archive will never take
+    """
+
+    def __init__(
+        self, inbox: Inbox, archive: Archive, ledger: Ledger, arrivals: Arrivals, *, quarantine: Path, limits: Limits
+    ) -> None:
+        self._inbox, self._archive, self._ledger, self._arrivals = inbox, archive, ledger, arrivals
+        self._quarantine, self._limits = quarantine, limits
+
+    def run_once(self, *, now: float) -> int:
+        """Take up to 100 files, oldest first; returns how many. Raises `PeerError` if archive or ledger fail."""
+        paths = self._inbox.waiting(BATCH)
+        known: list[tuple[Path, Instance]] = []
+        for path in paths:
+            try:
+                known.append((path, identified(path, self._limits)))
+            except InputError as error:
+                self._put_aside(path, "", type(error).__name__, str(error), now)
+        if known:
+            self._store(known, now)
+        return len(paths)
+
+    def _store(self, known: list[tuple[Path, Instance]], now: float) -> None:
+        outcomes = self._archive.store([Outgoing(instance, path) for path, instance in known])
+        taken: list[tuple[Path, Instance]] = []
+        for (path, instance), outcome in zip(known, outcomes, strict=True):
+            if outcome.outcome is Outcome.REFUSED:
+                self._put_aside(path, instance.sop_instance_uid, "Refused", outcome.reason, now)
+                continue
+            if outcome.outcome is Outcome.CONFLICT:
+                self._keep_refused(path, outcome)
+                self._arrivals.note_conflict(instance, outcome, now=now)
+            else:
+                taken.append((path, instance))
+        files = {instance.sop_instance_uid: path for path, instance in taken}
+        self._arrivals.note([instance for _, instance in taken], now=now, files=files)
+        for path, _ in known:
+            path.unlink(missing_ok=True)
+        log.event("intake", objects=len(known), stored=len(taken))
+
+    def _keep_refused(self, path: Path, outcome: Stored) -> None:
+        """The other content of an object is kept for whoever wants to find out where it came from."""
+        name = f"{log.hashed(outcome.sop_instance_uid)}-{outcome.refused_digest[:16]}.dcm"
+        path.rename(self._quarantine / name)
+
+    def _put_aside(self, path: Path, uid: str, name: str, reason: str, now: float) -> None:
+        target = self._quarantine / path.name
+        # The note first: without it nobody would find the file; noting twice changes nothing.
+        self._ledger.refuse(sop_instance_uid=uid, name=name, reason=reason, path=str(target), now=now)
+        path.rename(target)
+        log.event("quarantine", object=log.hashed(uid or path.name), error=name)
+
+
+def identified(path: Path, limits: Limits) -> Instance:
+    """What an object is; raises an `InputError` if it cannot be read or its UIDs are no UIDs."""
+    dataset = open_header(path, limits).dataset
+    return Instance(*(normalised_uid(text(dataset, keyword), what=keyword) for keyword in _KEYWORDS))

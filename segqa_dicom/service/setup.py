@@ -1,0 +1,114 @@
+"""Which archive, which ledger, which folders: what every process of the service is told, and opens for itself."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from segqa_dicom.archive import Archive
+from segqa_dicom.checks.ruleset import RuleSet, default_ruleset, ruleset_with
+from segqa_dicom.config import ServiceSettings, Settings
+from segqa_dicom.errors import ConfigurationError
+from segqa_dicom.inbox import Inbox
+from segqa_dicom.ledger import Ledger
+
+_URL_STARTS = ("http://", "https://")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Where everything is. Plain values only, so that it can be sent to other processes.
+
+    archive : folder, or URL of a DICOMweb service
+    ledger : SQLAlchemy URL
+    data : folder of this host: inbox, quarantine, files being worked on, and the ledger if it is SQLite
+    ruleset_file : TOML with rule parameters that differ from the default
+    """
+
+    archive: str
+    ledger: str
+    data: Path
+    settings: ServiceSettings = field(default_factory=ServiceSettings)
+    review: Settings = field(default_factory=Settings)
+    ruleset_file: Path | None = None
+
+    @classmethod
+    def from_settings(
+        cls,
+        settings: ServiceSettings,
+        *,
+        archive: str | None = None,
+        ledger: str | None = None,
+        data: str | None = None,
+    ) -> Setup:
+        """What the settings say, where it is not given; see the descriptions in `ServiceSettings`."""
+        archive = archive or settings.archive
+        is_url = archive.startswith(_URL_STARTS)
+        folder = data or settings.data or ("./segqa-data" if is_url else archive)
+        resolved = Path(folder).expanduser().absolute()
+        url = ledger or settings.ledger or f"sqlite:///{resolved / 'ledger.sqlite3'}"
+        return cls(archive if is_url else str(Path(archive).expanduser().absolute()), url, resolved, settings)
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the archive is a folder of this host."""
+        return not self.archive.startswith(_URL_STARTS)
+
+    @property
+    def inbox_folder(self) -> Path:
+        """Objects that were acknowledged and are not in the archive yet."""
+        return self.data / "inbox"
+
+    @property
+    def quarantine_folder(self) -> Path:
+        """Objects that the archive will never take; nothing is deleted there."""
+        return self.data / "quarantine"
+
+    @property
+    def work_folder(self) -> Path:
+        """Files of cases in work."""
+        return self.data / "work"
+
+    def make_folders(self) -> None:
+        """Make the folders of this host; raises `ConfigurationError` if that is not possible."""
+        try:
+            for folder in (self.quarantine_folder, self.work_folder):
+                folder.mkdir(parents=True, exist_ok=True)
+            Inbox(self.inbox_folder)
+        except OSError as error:
+            raise ConfigurationError(f"cannot write to {self.data}: {error.strerror}") from error
+
+    def open_inbox(self) -> Inbox:
+        """The inbox of this host."""
+        return Inbox(self.inbox_folder)
+
+    def open_ledger(self) -> Ledger:
+        """The ledger, as `Ledger.migrate` has left it."""
+        return Ledger(self.ledger, password=self.settings.ledger_password.get_secret_value())
+
+    def open_archive(self) -> Archive:
+        """The archive; raises `ConfigurationError` if its folder cannot be used."""
+        limits = self.review.limits()
+        if self.is_folder:
+            from segqa_dicom.archive.folder import FolderArchive
+
+            return FolderArchive(Path(self.archive), linkable=(self.inbox_folder,), limits=limits)
+        from segqa_dicom.archive.dicomweb import DicomwebArchive
+
+        settings = self.settings
+        return DicomwebArchive(
+            self.archive,
+            user=settings.archive_user,
+            password=settings.archive_password.get_secret_value(),
+            timeout_s=settings.archive_timeout_s,
+        )
+
+    def ruleset(self) -> RuleSet:
+        """The rules; raises `ConfigurationError` if their file cannot be used."""
+        if self.ruleset_file is None:
+            return default_ruleset()
+        try:
+            return ruleset_with(tomllib.loads(self.ruleset_file.read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ConfigurationError(f"rule set {self.ruleset_file} cannot be read: {error}") from error
