@@ -400,10 +400,10 @@ def _rows_of(answer: object) -> list[_Row]:
 
 
 def _text(row: _Row, tag: str) -> str:
-    """The first value of an element of DICOM JSON as text; empty if there is none."""
+    """The value of an element of DICOM JSON as text, several joined by a backslash; empty if there is none."""
     element = row.get(tag)
     values = element.get("Value") if isinstance(element, dict) else None
-    return str(values[0]).strip(" \0") if isinstance(values, list) and values and values[0] is not None else ""
+    return "\\".join(str(value) for value in values).strip(" \0") if isinstance(values, list) else ""
 
 
 def _instance(row: _Row, study: str = "", series: str = "") -> Instance | None:

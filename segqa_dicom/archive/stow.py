@@ -252,7 +252,7 @@ def _failure(item: Mapping[str, Any]) -> Answer:
         number = int(str(code))
     except ValueError:
         return Answer(Claim.DOUBTFUL, "the archive gives no reason")
-    known = _REASONS.get(number) or _REASONS.get(number & 0xFF00, "")
+    known = next((_REASONS[number & mask] for mask in (0xFFFF, 0xFF00, 0xF000) if number & mask in _REASONS), "")
     reason = f"{known} ({number:04X}H)".strip()
     if number in _OUT_OF_RESOURCES:
         return Answer(Claim.BUSY, reason)
