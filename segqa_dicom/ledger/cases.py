@@ -116,15 +116,13 @@ class Cases(Database):
             raise ConfigurationError(f"more than one case begins with {case_id!r}: give more of its digits")
         return found[0]
 
-    def cases(
-        self, state: CaseState | None = None, *, limit: int = 100, ct_series_instance_uid: str | None = None
-    ) -> list[Case]:
+    def cases(self, state: CaseState | None = None, *, limit: int = 100, subject: str | None = None) -> list[Case]:
         """Cases in a state and of a subject, or of any; the last changed first."""
         query = select(cases).order_by(cases.c.updated_at.desc(), cases.c.case_id).limit(limit)
         if state is not None:
             query = query.where(cases.c.state == state)
-        if ct_series_instance_uid is not None:
-            query = query.where(cases.c.ct_series_instance_uid == ct_series_instance_uid)
+        if subject is not None:
+            query = query.where(cases.c.ct_series_instance_uid == subject)
         with self._reading() as connection:
             return [case_of(row) for row in connection.execute(query).mappings()]
 

@@ -63,7 +63,7 @@ class Outbox(Database):
         with self._reading() as connection:
             return [_document(row) for row in connection.execute(query.order_by(outbox.c.position)).mappings()]
 
-    def document_stored(self, case_id: str, token: int, sop_instance_uid: str, *, now: float) -> bool:
+    def document_stored(self, case_id: str, token: int, sop_instance_uid: str) -> bool:
         """Note that the archive has a document; after the last one the case is `stored`.
 
         False, and nothing changed, if the claim is no longer valid.
@@ -78,9 +78,7 @@ class Outbox(Database):
                 .values(is_stored=True)
             )
             if not _is_pending(connection, case_id):
-                connection.execute(
-                    update(cases).where(cases.c.case_id == case_id).values(state=CaseState.STORED, updated_at=now)
-                )
+                connection.execute(update(cases).where(cases.c.case_id == case_id).values(state=CaseState.STORED))
             return True
 
     def delivered(self, case_id: str, token: int, *, now: float) -> bool:

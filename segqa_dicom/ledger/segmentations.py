@@ -38,6 +38,14 @@ class Segmentations(Database):
             )
         )
 
+    def waiting_subjects(self) -> list[str]:
+        """Series Instance UIDs of the CT that segmentations are drawn on which wait, sorted."""
+        series = segmentations.c.ct_series_instance_uid
+        is_waiting = segmentations.c.state == SegmentationState.WAITING
+        query = select(series).where(is_waiting, series.is_not(None)).distinct().order_by(series)
+        with self._reading() as connection:
+            return list(connection.execute(query).scalars())
+
     def segmentation(self, sop_instance_uid: str) -> SegmentationRow | None:
         """A segmentation, if it is known."""
         found = self._segmentations(select(segmentations).where(segmentations.c.sop_instance_uid == sop_instance_uid))

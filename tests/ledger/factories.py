@@ -62,7 +62,7 @@ def stored(ledger: Ledger, claim: Claim, *, now: float = NOW) -> None:
     """Produce one document and have it stored."""
     name = document(f"1.7.{claim.case.revision}")
     assert ledger.produced(claim.case_id, claim.token, [name], now=now, lease_s=LEASE_S)
-    assert ledger.document_stored(claim.case_id, claim.token, name.sop_instance_uid, now=now)
+    assert ledger.document_stored(claim.case_id, claim.token, name.sop_instance_uid)
 
 
 def finished(ledger: Ledger, claim: Claim, *, now: float = NOW) -> Case:

@@ -148,5 +148,5 @@ def test_cases_are_listed_by_state_and_subject_last_changed_first(ledger: Ledger
     assert [case.case_id for case in ledger.cases()] == [ids[0], *reversed(ids[1:])]
     assert [case.case_id for case in ledger.cases(limit=2)] == [ids[0], ids[3]]
     assert [case.case_id for case in ledger.cases(CaseState.RUNNING)] == [ids[0]]
-    assert [case.case_id for case in ledger.cases(ct_series_instance_uid="2.1")] == [ids[2]]
+    assert [case.case_id for case in ledger.cases(subject="2.1")] == [ids[2]]
     assert ledger.cases(CaseState.QUARANTINED) == []

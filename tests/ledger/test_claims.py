@@ -68,7 +68,7 @@ def test_after_takeover_the_first_worker_can_change_nothing(ledger: Ledger) -> N
         return [
             ledger.renew(old.case_id, old.token, now=now, lease_s=LEASE_S),
             ledger.produced(old.case_id, old.token, [document("1.7.66")], now=now, lease_s=LEASE_S),
-            ledger.document_stored(old.case_id, old.token, "1.7.2", now=now),
+            ledger.document_stored(old.case_id, old.token, "1.7.2"),
             ledger.delivered(old.case_id, old.token, now=now),
             ledger.hand_back(old.case_id, old.token, now=now, not_before=now, reason="stop", count_attempt=True),
             ledger.fail(old.case_id, old.token, now=now, reason="no", max_attempts=ATTEMPTS, final=True),
@@ -79,7 +79,7 @@ def test_after_takeover_the_first_worker_can_change_nothing(ledger: Ledger) -> N
     assert ledger.produced(new.case_id, new.token, [document("1.7.2")], now=later, lease_s=LEASE_S)
     assert not any(tries(later))
     assert ledger.pending_documents(old.case_id) == [document("1.7.2")]
-    assert ledger.document_stored(new.case_id, new.token, "1.7.2", now=later)
+    assert ledger.document_stored(new.case_id, new.token, "1.7.2")
     assert not any(tries(later))
     assert ledger.delivered(new.case_id, new.token, now=later)
     assert not any(tries(later))

@@ -20,14 +20,14 @@ def test_documents_come_out_as_they_went_in_and_in_order(ledger: Ledger) -> None
 def test_a_case_is_done_only_after_all_its_documents_are_stored(ledger: Ledger) -> None:
     claim = claimed(ledger, opened(ledger).case_id)
     assert not ledger.delivered(claim.case_id, claim.token, now=NOW)
-    assert not ledger.document_stored(claim.case_id, claim.token, "1.7.1", now=NOW)
+    assert not ledger.document_stored(claim.case_id, claim.token, "1.7.1")
     ledger.produced(claim.case_id, claim.token, [document("1.7.1"), document("1.7.2")], now=NOW, lease_s=LEASE_S)
-    assert ledger.document_stored(claim.case_id, claim.token, "1.7.2", now=NOW)
-    assert ledger.document_stored(claim.case_id, claim.token, "1.7.2", now=NOW)
+    assert ledger.document_stored(claim.case_id, claim.token, "1.7.2")
+    assert ledger.document_stored(claim.case_id, claim.token, "1.7.2")
     assert ledger.pending_documents(claim.case_id) == [document("1.7.1")]
     assert not ledger.delivered(claim.case_id, claim.token, now=NOW)
     assert ledger.case(claim.case_id).state is CaseState.STORING
-    assert ledger.document_stored(claim.case_id, claim.token, "1.7.1", now=NOW)
+    assert ledger.document_stored(claim.case_id, claim.token, "1.7.1")
     assert ledger.case(claim.case_id).state is CaseState.STORED
     assert ledger.delivered(claim.case_id, claim.token, now=NOW)
     case = ledger.case(claim.case_id)
