@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind, Verification
 
-from tests.deploy.files import ORTHANC, compose, read_json_with_comments
+from tests.deploy.files import ORTHANC, ROOT, compose, read_json_with_comments
 from tests.servers.orthanc import dicomweb_plugin
 from tests.servers.process import Process, free_port, program, wait_until
 
@@ -46,16 +48,34 @@ def modality(title: str, *allowed: str) -> dict[str, object]:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    """orthanc.json as it is; beside it a file with what the container sets and a list with one sender."""
+    """orthanc.json as it is; beside it a file with what the container sets and a list of two known titles."""
+    for attempt in range(3):  # another test may take a port between looking and listening
+        folder = tmp_path / str(attempt)
+        found, configuration = configured(folder)
+        with Process([program("Orthanc", "/usr/sbin/Orthanc"), configuration], found.log, cwd=folder) as process:
+            wait_until(partial(answers_or_ended, found, process), 60, "Orthanc answers")
+            if process.is_running:
+                yield found
+                process.kill()  # ending in good order takes it seconds
+                return
+    pytest.fail(f"Orthanc does not start: {process.output()[-2000:]}")
+
+
+def answers_or_ended(server: Server, process: Process) -> bool:
+    return not process.is_running or server.get("/system").ok
+
+
+def configured(folder: Path) -> tuple[Server, Path]:
+    """The server to be, and the folder with its configuration files."""
     http_port, dicom_port = free_port(), free_port()
-    configuration = tmp_path / "configuration"
-    for folder in (configuration, tmp_path / "temporary"):
-        folder.mkdir()
+    configuration = folder / "configuration"
+    configuration.mkdir(parents=True)
+    (folder / "temporary").mkdir()
     (configuration / "orthanc.json").write_bytes((ORTHANC / "orthanc.json").read_bytes())
     overrides = {
-        "StorageDirectory": str(tmp_path / "storage"),
-        "IndexDirectory": str(tmp_path / "index"),
-        "TemporaryDirectory": str(tmp_path / "temporary"),
+        "StorageDirectory": str(folder / "storage"),
+        "IndexDirectory": str(folder / "index"),
+        "TemporaryDirectory": str(folder / "temporary"),
         "Plugins": [str(dicomweb_plugin())],
         "HttpPort": http_port,
         "DicomPort": dicom_port,
@@ -66,12 +86,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
         },
     }
     (configuration / "tests.json").write_text(json.dumps(overrides))
-    with Process([program("Orthanc", "/usr/sbin/Orthanc"), configuration], tmp_path / "log", cwd=tmp_path) as process:
-        found = Server(f"http://127.0.0.1:{http_port}", dicom_port, tmp_path / "log")
-        wait_until(lambda: not process.is_running or found.get("/system").ok, 60, "Orthanc answers")
-        assert process.is_running, process.output()
-        yield found
-        process.kill()  # ending in good order takes it seconds
+    return Server(f"http://127.0.0.1:{http_port}", dicom_port, folder / "log"), configuration
 
 
 def instance(number: int = 1, series: str = "1.2.3.4", comment: str = "") -> Dataset:
@@ -210,3 +225,14 @@ def test_the_index_is_on_the_database_that_compose_makes() -> None:
     assert settings["Host"] in compose()["services"]
     assert "Password" not in settings
     assert f"make {settings['Database']} " in (ORTHANC / "databases.sh").read_text()
+
+
+def test_every_setting_has_its_reason_in_the_document() -> None:
+    document = (ROOT / "docs" / "deploy.md").read_text()
+    table = document.partition("## Orthanc's settings")[2].partition("\n## ")[0]
+    named = set(re.findall(r"[A-Za-z]+", " ".join(re.findall(r"(?m)^\| (.*?) \|", table))))
+    settings = {
+        key for key in read_json_with_comments(ORTHANC / "orthanc.json") if not key.startswith("DicomAlwaysAllow")
+    }
+    assert settings - named == set()
+    assert "DicomAlwaysAllow" in named
