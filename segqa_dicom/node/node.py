@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -206,6 +207,7 @@ def _application_entity(ae_title: str, settings: ServiceSettings) -> AE:
         raise ConfigurationError(
             f"{ae_title!r} is not an AE title; use 1 to 16 characters without backslash"
         ) from error
+    ae.maximum_associations = sys.maxsize  # the budget counts them, by address, too
     ae.maximum_pdu_size = MAX_PDU_SIZE
     ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
     ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
