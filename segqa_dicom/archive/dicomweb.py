@@ -168,15 +168,10 @@ class DicomwebArchive:
 
     def _instances(self, query: Mapping[str, str]) -> list[Instance]:
         # dicomweb-client would send commas as %2C, which Orthanc's older plugin takes literally.
-        url = f"{self.url}/instances?{urlencode(query, safe=',')}"
+        path = f"/instances?{urlencode(query, safe=',')}"
 
         def ask() -> list[_Row]:
-            with self.peer.translated():
-                response = self.peer.session.get(
-                    url, headers={"Accept": "application/dicom+json"}, timeout=self.peer.timeouts_s
-                )
-                self.peer.check_status(response.status_code)
-                return _rows_of(response.json() if response.content else [])
+            return _rows_of(self.peer.json("GET", path, accept="application/dicom+json") or [])
 
         return [one for row in self.patience.again(ask) if (one := _instance(row))]
 

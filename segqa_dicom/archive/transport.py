@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
@@ -108,6 +108,15 @@ class Peer:
             raise PeerRefused(f"{self.url} does not answer with DICOM JSON: is it the root of DICOMweb?") from error
         except (requests.RequestException, ValueError) as error:
             raise PeerRefused(f"{self.url} cannot be asked ({type(error).__name__}): check the URL") from error
+
+    def json(self, method: str, path: str, body: Any = None, *, accept: str = "application/json") -> object:
+        """The JSON that it answers to one request for a path with its query; None if it answers with nothing."""
+        with self.translated():
+            response = self.session.request(
+                method, f"{self.url}{path}", json=body, headers={"Accept": accept}, timeout=self.timeouts_s
+            )
+            self.check_status(response.status_code)
+            return response.json() if response.content else None
 
     def check_status(self, status: int) -> None:
         """Raise `PeerUnavailable` or `PeerRefused` for a status that is no success."""

@@ -1,0 +1,254 @@
+"""What is new in an archive: Orthanc keeps a list of changes, other archives are looked over by their series.
+
+A feed is asked again and again with the cursor that it gave last time; whoever stores that cursor together with what it
+was told misses nothing. A feed may tell something twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import urlsplit, urlunsplit
+
+from segqa_dicom.archive.base import Archive, Instance, Series
+from segqa_dicom.archive.dicomweb import DicomwebArchive
+from segqa_dicom.archive.transport import Peer, peer_at
+from segqa_dicom.errors import Inconsistent, PeerRefused
+from segqa_dicom.uids import normalised_uid
+
+WATCHED_MODALITIES = ("CT", "SEG", "SR")
+_PARENTS_KEPT = 10_000
+
+_Resource = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What came since a cursor.
+
+    instances : new ones, as far as the archive tells
+    touched_series : series in which something may be new, to be looked into by `Archive.list_instances`; a hint only,
+        where `instances` are told as well
+    cursor : for the next question
+    done : whether that was all, so that there is no need to ask again at once
+    """
+
+    instances: tuple[Instance, ...]
+    touched_series: tuple[Series, ...]
+    cursor: str
+    done: bool
+
+
+class Feed(Protocol):
+    """Tells what is new. May be called from several threads at a time."""
+
+    def news(self, cursor: str, limit: int) -> News:
+        """What came after `cursor` (empty = from the beginning), at most `limit` changes.
+
+        Raises `PeerUnavailable` if the archive cannot be asked now, `PeerRefused` if it never answers that; it is not
+        tried again here, because who watches a feed asks again anyway.
+        """
+
+
+class OrthancFeed:
+    """Orthanc's list of changes, which outlives crashes and is complete.
+
+    rest_url : root of Orthanc's own REST interface, e.g. ``http://host:8042``
+    """
+
+    def __init__(self, rest_url: str, *, user: str = "", password: str = "", timeout_s: float = 300) -> None:
+        self.peer = peer_at(rest_url, user=user, password=password, timeout_s=timeout_s)
+        self._series: OrderedDict[str, Series] = OrderedDict()
+
+    def news(self, cursor: str, limit: int) -> News:
+        """New instances, and series of which Orthanc says that they are stable.
+
+        Stable is a hint only: after a crash it never says so. The cursor names the last change by number and content;
+        if the list is another one, because Orthanc was set up anew, everything is told from the beginning.
+        """
+        number, mark = _position(cursor)
+        changes, last, done = self._changes(max(number - 1, 0), max(limit, 1) + (number > 0))
+        at_cursor = next((one for one in changes if _number(one) == number), None)
+        if last < number or (at_cursor is not None and mark and _mark(at_cursor) != mark):
+            changes, last, done = self._changes(0, max(limit, 1))
+            number, mark = 0, ""
+        fresh = [one for one in changes if _number(one) > number]
+        newest = fresh[-1] if fresh else None
+        return News(
+            self._instances(_names(fresh, "NewInstance")),
+            self._stable(_names(fresh, "StableSeries")),
+            f"{_number(newest)}:{_mark(newest)}" if newest else f"{number}:{mark}",
+            done,
+        )
+
+    def _changes(self, since: int, limit: int) -> tuple[list[_Resource], int, bool]:
+        answer = self.peer.json("GET", f"/changes?since={since}&limit={limit}")
+        if not isinstance(answer, dict) or not isinstance(answer.get("Changes"), list):
+            raise PeerRefused(f"{self.peer.url} does not list its changes as Orthanc does")
+        changes: list[_Resource] = [one for one in answer["Changes"] if isinstance(one, dict)]
+        return changes, int(answer.get("Last", 0)), bool(answer.get("Done", True))
+
+    def _instances(self, names: Sequence[str]) -> tuple[Instance, ...]:
+        """Instances by Orthanc's names of them, without those that were deleted meanwhile."""
+        found = self._resources(names)
+        series = self._known_series(str(one.get("ParentSeries", "")) for one in found)
+        instances = (_instance(one, series.get(str(one.get("ParentSeries", "")))) for one in found)
+        return tuple(dict.fromkeys(one for one in instances if one))
+
+    def _stable(self, names: Sequence[str]) -> tuple[Series, ...]:
+        for name in names:
+            self._series.pop(name, None)  # it grew: its number of instances is out of date
+        return tuple(dict.fromkeys(self._known_series(names).values()))
+
+    def _known_series(self, names: Iterable[str]) -> dict[str, Series]:
+        """Series by Orthanc's names of them; asked for once."""
+        wanted = dict.fromkeys(name for name in names if name)
+        known = {name: series for name in wanted if (series := self._series.get(name))}
+        fresh = self._resources([name for name in wanted if name not in known])
+        studies = self._resources(list(dict.fromkeys(str(one.get("ParentStudy", "")) for one in fresh)))
+        study_of = {str(one.get("ID")): _tag(one, "StudyInstanceUID") for one in studies}
+        for one in fresh:
+            if series := _series(one, study_of.get(str(one.get("ParentStudy")), "")):
+                known[str(one.get("ID"))] = series
+        self._series.update(known)
+        while len(self._series) > _PARENTS_KEPT:
+            self._series.popitem(last=False)
+        return known
+
+    def _resources(self, names: Sequence[str]) -> list[_Resource]:
+        """What Orthanc knows of resources, all by one request; those that are gone are left out."""
+        if not names:
+            return []
+        answer = self.peer.json("POST", "/tools/bulk-content", {"Resources": list(names), "Metadata": True})
+        if not isinstance(answer, list):
+            raise PeerRefused(f"{self.peer.url} does not answer as Orthanc does")
+        return [one for one in answer if isinstance(one, dict)]
+
+
+class QidoFeed:
+    """For archives without a list of changes: all series of some modalities, compared with those seen before.
+
+    What is compared is the number of instances of each series, so that one question per modality does; an instance that
+    takes the place of another one is not noticed, nor is anything in a series whose number the archive does not tell.
+    """
+
+    def __init__(self, archive: Archive, modalities: Sequence[str] = WATCHED_MODALITIES) -> None:
+        self._archive = archive
+        self._modalities = tuple(modalities)
+
+    def news(self, cursor: str, limit: int) -> News:
+        """Series that are new or have another number of instances; no instances.
+
+        The cursor is JSON: the number of instances by the first 16 digits of the SHA-256 of the series' UIDs.
+        """
+        seen = _seen(cursor)
+        now = {
+            _short(one): one for modality in self._modalities for one in self._archive.list_series(modality=modality)
+        }
+        changed = {key: one for key, one in now.items() if seen.get(key) != _count(one)}
+        told = dict(list(changed.items())[: max(limit, 1)])
+        kept = {key: count for key, count in seen.items() if key in now}
+        kept |= {key: _count(one) for key, one in told.items()}
+        text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
+        return News((), tuple(told.values()), text, len(told) == len(changed))
+
+
+def feed_for(archive_url: str, *, user: str = "", password: str = "", timeout_s: float = 300) -> Feed:
+    """The feed of the archive at a DICOMweb URL: `OrthancFeed` if it is an Orthanc whose REST interface is reachable.
+
+    That is looked for one level above DICOMweb, where it is unless somebody put a proxy before it.
+    Raises `PeerUnavailable` if nobody answers, because then nothing is known.
+    """
+    parts = urlsplit(archive_url)
+    above = parts.path.rstrip("/").rpartition("/")[0]
+    rest_url = urlunsplit((parts.scheme, parts.netloc, above, "", ""))
+    feed = OrthancFeed(rest_url, user=user, password=password, timeout_s=timeout_s)
+    if _is_orthanc(feed.peer):
+        return feed
+    return QidoFeed(DicomwebArchive(archive_url, user=user, password=password, timeout_s=timeout_s))
+
+
+def _is_orthanc(root: Peer) -> bool:
+    try:
+        system = root.json("GET", "/system")
+        changes = root.json("GET", "/changes?since=0&limit=1")
+        root.json("POST", "/tools/bulk-content", {"Resources": []})
+    except PeerRefused:
+        return False
+    return isinstance(system, dict) and "ApiVersion" in system and isinstance(changes, dict) and "Last" in changes
+
+
+def _position(cursor: str) -> tuple[int, str]:
+    number, _, mark = cursor.partition(":")
+    return (int(number), mark) if number.isdigit() else (0, "")
+
+
+def _number(change: _Resource) -> int:
+    return int(change.get("Seq", 0))
+
+
+def _mark(change: _Resource) -> str:
+    """What tells a change from one with the same number in another list."""
+    text = "|".join(str(change.get(key, "")) for key in ("ChangeType", "ID", "Date"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _names(changes: Iterable[_Resource], kind: str) -> list[str]:
+    return list(dict.fromkeys(str(one["ID"]) for one in changes if one.get("ChangeType") == kind and "ID" in one))
+
+
+def _tag(resource: _Resource, keyword: str) -> str:
+    tags = resource.get("MainDicomTags")
+    return str(tags.get(keyword, "")) if isinstance(tags, dict) else ""
+
+
+def _instance(resource: _Resource, series: Series | None) -> Instance | None:
+    """None if its series is gone, or if its UIDs are no UIDs, because then it cannot be asked for."""
+    metadata = resource.get("Metadata")
+    sop_class = metadata.get("SopClassUid", "") if isinstance(metadata, dict) else ""
+    if series is None:
+        return None
+    try:
+        return Instance(
+            series.study_instance_uid,
+            series.series_instance_uid,
+            normalised_uid(_tag(resource, "SOPInstanceUID"), what="SOP Instance UID"),
+            normalised_uid(sop_class, what="SOP Class UID"),
+        )
+    except Inconsistent:
+        return None
+
+
+def _series(resource: _Resource, study: str) -> Series | None:
+    instances = resource.get("Instances")
+    try:
+        return Series(
+            normalised_uid(study, what="Study Instance UID"),
+            normalised_uid(_tag(resource, "SeriesInstanceUID"), what="Series Instance UID"),
+            _tag(resource, "Modality"),
+            len(instances) if isinstance(instances, list) else None,
+        )
+    except Inconsistent:
+        return None
+
+
+def _seen(cursor: str) -> dict[str, int]:
+    try:
+        found = json.loads(cursor or "{}")
+    except ValueError:
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {key: count for key, count in found.items() if isinstance(count, int)}
+
+
+def _short(series: Series) -> str:
+    return hashlib.sha256(f"{series.study_instance_uid}|{series.series_instance_uid}".encode()).hexdigest()[:16]
+
+
+def _count(series: Series) -> int:
+    return -1 if series.instance_count is None else series.instance_count
