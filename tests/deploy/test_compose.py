@@ -60,8 +60,21 @@ def test_no_service_runs_as_root_or_can_become_more_than_it_is(name: str) -> Non
 @pytest.mark.parametrize("name", SERVICES)
 def test_no_service_can_change_its_own_program(name: str) -> None:
     assert services()[name]["read_only"] is True
-    mounts = services()[name].get("volumes", [])
-    assert all(mount.endswith(":ro") for mount in mounts if mount.startswith((".", "/")))
+    mounts = [mount.split(":") for mount in services()[name].get("volumes", [])]
+    from_the_host = [mount for mount in mounts if mount[0].startswith("/") and mount[1:] not in ([], ["rw"])]
+    assert all(mount[-1] == "ro" for mount in from_the_host)
+
+
+def test_the_inbox_is_kept_and_no_worker_can_touch_it() -> None:
+    """`segqa serve` clears the folder of cases in work when it starts, which must not be one that a worker uses."""
+    with_inbox = [
+        name for name, one in services().items() if any(v.startswith("segqa:") for v in one.get("volumes", []))
+    ]
+    assert with_inbox == ["segqa"]
+    assert [mount.removesuffix(":rw") for mount in services()["worker"]["volumes"]] == [
+        "/var/lib/segqa",
+        "kernels:/var/cache/segqa",
+    ]
 
 
 @pytest.mark.parametrize("name", SERVICES)
