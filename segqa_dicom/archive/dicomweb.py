@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import logging
 import tempfile
 import time
 from collections import defaultdict
@@ -29,6 +30,9 @@ from segqa_dicom.archive.transport import Patience, peer_at
 from segqa_dicom.errors import Inconsistent, InputError, PeerRefused, PeerUnavailable, UnreadableObject
 from segqa_dicom.reading.limits import Limits
 from segqa_dicom.uids import normalised_uid
+
+for _name in ("dicomweb_client", "retrying"):  # they log UIDs, and a traceback for each request that fails
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 PAGE = 1000
@@ -98,6 +102,10 @@ class DicomwebArchive:
         modality: str | None = None,
     ) -> list[Series]:
         """Series that match all of what is given; everything if nothing is."""
+        if study_instance_uid is not None:
+            study_instance_uid = normalised_uid(study_instance_uid, what="Study Instance UID")
+        if series_instance_uid is not None:
+            series_instance_uid = normalised_uid(series_instance_uid, what="Series Instance UID")
         asked = {"SeriesInstanceUID": series_instance_uid, "Modality": modality}
         filters = {name: value for name, value in asked.items() if value is not None}
 
@@ -122,6 +130,8 @@ class DicomwebArchive:
 
     def list_instances(self, study_instance_uid: str, series_instance_uid: str) -> list[Instance]:
         """All instances of a series, in any order; empty if there is no such series."""
+        study_instance_uid = normalised_uid(study_instance_uid, what="Study Instance UID")
+        series_instance_uid = normalised_uid(series_instance_uid, what="Series Instance UID")
 
         def page(offset: int) -> Sequence[_Row]:
             found: Sequence[_Row] = self._client.search_for_instances(

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
 
@@ -89,6 +90,8 @@ class Peer:
             self.check_status(error.response.status_code if error.response is not None else 0)
             raise PeerRefused(f"{self.url} answers in a way that is not HTTP") from error
         except requests.TooManyRedirects as error:
+            if error.response is not None:
+                error.response.close()
             raise PeerRefused(
                 f"{self.url} redirects elsewhere, which is not followed: give the archive's final URL"
             ) from error
@@ -101,12 +104,13 @@ class Peer:
             requests.Timeout,
             requests.exceptions.ChunkedEncodingError,
             requests.exceptions.ContentDecodingError,
+            urllib3.exceptions.HTTPError,  # what of these `requests` lets through
         ) as error:
             reason = "does not answer in time" if isinstance(error, requests.Timeout) else "cannot be reached"
             raise PeerUnavailable(f"{self.url} {reason} ({type(error).__name__})") from error
-        except requests.exceptions.JSONDecodeError as error:
+        except (requests.exceptions.JSONDecodeError, RecursionError) as error:
             raise PeerRefused(f"{self.url} does not answer with DICOM JSON: is it the root of DICOMweb?") from error
-        except (requests.RequestException, ValueError) as error:
+        except requests.RequestException as error:
             raise PeerRefused(f"{self.url} cannot be asked ({type(error).__name__}): check the URL") from error
 
     def json(self, method: str, path: str, body: Any = None, *, accept: str = "application/json") -> object:
