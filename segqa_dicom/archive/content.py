@@ -159,16 +159,20 @@ def _same_bytes(one: _Opened, other: _Opened) -> bool:
     length = len(one.data) - one.start
     if length != len(other.data) - other.start:
         return False
-    first, second = memoryview(one.data), memoryview(other.data)
-    try:
-        return all(
-            first[one.start + offset : one.start + offset + _CHUNK_BYTES].tobytes()
-            == second[other.start + offset : other.start + offset + _CHUNK_BYTES].tobytes()
-            for offset in range(0, length, _CHUNK_BYTES)
-        )
-    finally:
-        first.release()
-        second.release()
+    for offset in range(0, length, _CHUNK_BYTES):
+        here, there = one.start + offset, other.start + offset
+        if one.data[here : here + _CHUNK_BYTES] != other.data[there : there + _CHUNK_BYTES]:
+            return False
+        _forget(one.data, here)
+        _forget(other.data, there)
+    return True
+
+
+def _forget(data: _Bytes, before: int) -> None:
+    """Give the pages of a mapped file back that lie in the two chunks before an offset, so that they do not add up."""
+    begin, end = max(0, before - 2 * _CHUNK_BYTES) // mmap.PAGESIZE, before // mmap.PAGESIZE
+    if isinstance(data, mmap.mmap) and end > begin:
+        data.madvise(mmap.MADV_DONTNEED, begin * mmap.PAGESIZE, (end - begin) * mmap.PAGESIZE)
 
 
 def _digest(opened: _Opened) -> str:
@@ -211,7 +215,9 @@ class _Canonical:
             return
         self._flush()
         for offset in range(start, stop, _CHUNK_BYTES):
-            self._digest.update(self._data[offset : min(offset + _CHUNK_BYTES, stop)])
+            end = min(offset + _CHUNK_BYTES, stop)
+            self._digest.update(self._data[offset:end])
+            _forget(self._data, end)
 
     def _flush(self) -> None:
         self._digest.update(self._pending)

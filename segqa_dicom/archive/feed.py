@@ -16,12 +16,16 @@ from urllib.parse import urlsplit, urlunsplit
 
 from segqa_dicom.archive.base import Archive, Instance, Series
 from segqa_dicom.archive.dicomweb import DicomwebArchive
-from segqa_dicom.archive.transport import Peer, peer_at
+from segqa_dicom.archive.transport import Patience, Peer, peer_at
 from segqa_dicom.errors import Inconsistent, PeerRefused
 from segqa_dicom.uids import normalised_uid
 
 WATCHED_MODALITIES = ("CT", "SEG", "SR")
 _PARENTS_KEPT = 10_000
+
+_ONCE_MORE = Patience(attempts=2, first_wait_s=0.1)
+"""Orthanc closes a connection that is idle for a second, perhaps just when the next question is sent. What fails longer
+is left to whoever watches the feed, who asks again anyway."""
 
 _Resource = Mapping[str, Any]
 
@@ -49,8 +53,7 @@ class Feed(Protocol):
     def news(self, cursor: str, limit: int) -> News:
         """What came after `cursor` (empty = from the beginning), at most `limit` changes.
 
-        Raises `PeerUnavailable` if the archive cannot be asked now, `PeerRefused` if it never answers that; it is not
-        tried again here, because who watches a feed asks again anyway.
+        Raises `PeerUnavailable` if the archive cannot be asked now, `PeerRefused` if it never answers that.
         """
 
 
@@ -86,7 +89,7 @@ class OrthancFeed:
         )
 
     def _changes(self, since: int, limit: int) -> tuple[list[_Resource], int, bool]:
-        answer = self.peer.json("GET", f"/changes?since={since}&limit={limit}")
+        answer = _ONCE_MORE.again(lambda: self.peer.json("GET", f"/changes?since={since}&limit={limit}"))
         if not isinstance(answer, dict) or not isinstance(answer.get("Changes"), list):
             raise PeerRefused(f"{self.peer.url} does not list its changes as Orthanc does")
         changes: list[_Resource] = [one for one in answer["Changes"] if isinstance(one, dict)]
@@ -123,7 +126,8 @@ class OrthancFeed:
         """What Orthanc knows of resources, all by one request; those that are gone are left out."""
         if not names:
             return []
-        answer = self.peer.json("POST", "/tools/bulk-content", {"Resources": list(names), "Metadata": True})
+        asked = {"Resources": list(names), "Metadata": True}
+        answer = _ONCE_MORE.again(lambda: self.peer.json("POST", "/tools/bulk-content", asked))
         if not isinstance(answer, list):
             raise PeerRefused(f"{self.peer.url} does not answer as Orthanc does")
         return [one for one in answer if isinstance(one, dict)]
