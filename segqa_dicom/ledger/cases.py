@@ -105,7 +105,8 @@ class Cases(Database):
 
         Raises `ConfigurationError` if there is none or more than one.
         """
-        query = select(cases).where(cases.c.key.startswith(case_id, autoescape=True)).limit(2)
+        # "g" comes after all hexadecimal digits. A range finds its rows in the index, LIKE does not always.
+        query = select(cases).where(cases.c.key >= case_id, cases.c.key < f"{case_id}g").limit(2)
         found: list[Case] = []
         if _PREFIX.match(case_id):
             with self._reading() as connection:
@@ -118,7 +119,7 @@ class Cases(Database):
 
     def cases(self, state: CaseState | None = None, *, limit: int = 100, subject: str | None = None) -> list[Case]:
         """Cases in a state and of a subject, or of any; the last changed first."""
-        query = select(cases).order_by(cases.c.updated_at.desc(), cases.c.case_id).limit(limit)
+        query = select(cases).order_by(cases.c.updated_at.desc(), cases.c.case_id.desc()).limit(limit)
         if state is not None:
             query = query.where(cases.c.state == state)
         if subject is not None:

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import ColumnElement, Connection, and_, case, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, or_, select, update
 
 from segqa_dicom.ledger.batches import batches
 from segqa_dicom.ledger.case_rows import case_of, free_lease, newer_case, one_case
-from segqa_dicom.ledger.clock import is_claimable, is_to_queue, lease_is_over
+from segqa_dicom.ledger.clock import claimable, is_to_queue, lease_is_over
 from segqa_dicom.ledger.database import Database
 from segqa_dicom.ledger.rows import DELIVERING, HELD, Case, CaseState, Claim
 from segqa_dicom.ledger.tables import cases
 
-_IN_ORDER = (cases.c.state.in_(DELIVERING).desc(), cases.c.ready_at, cases.c.case_id)
-"""What is done comes first: it only has to be sent. Then the oldest."""
+_OLDEST_FIRST = (cases.c.ready_at, cases.c.case_id)
 
 
 class Claims(Database):
@@ -33,19 +32,20 @@ class Claims(Database):
         Returns None whenever there is nothing to do: the caller need not know why.
         """
         with self._writing() as connection:
-            found = one_case(connection, and_(cases.c.case_id == case_id, is_claimable(now)), is_locking=True)
+            found = one_case(connection, and_(cases.c.case_id == case_id, or_(*claimable(now))), is_locking=True)
             return None if found is None else _taken(connection, found, owner, now, lease_s, max_attempts)
 
     def claim_next(self, owner: str, *, now: float, lease_s: float, max_attempts: int) -> Claim | None:
-        """Take the oldest case that is there to be taken, those to deliver first; None if there is none."""
-        query = select(cases).where(is_claimable(now)).order_by(*_IN_ORDER).limit(1)
+        """Take a case that is there to be taken; None if there is none.
+
+        First come those to deliver, then those whose worker was lost, then ready ones; of each the oldest.
+        """
         while True:
             with self._writing() as connection:
-                # SKIP LOCKED: workers that ask at the same time look at different cases instead of waiting.
-                row = connection.execute(query.with_for_update(skip_locked=True)).mappings().one_or_none()
-                if row is None:
+                found = _oldest(connection, now)
+                if found is None:
                     return None
-                claim = _taken(connection, case_of(row), owner, now, lease_s, max_attempts)
+                claim = _taken(connection, found, owner, now, lease_s, max_attempts)
             if claim is not None:
                 return claim
 
@@ -113,9 +113,12 @@ class Claims(Database):
 
     def sendable(self, now: float, limit: int, resend_after_s: float) -> list[str]:
         """Ids of cases that could be claimed now and that no message was sent for of late, in the order of claiming."""
-        query = select(cases.c.case_id).where(is_claimable(now), is_to_queue(now, resend_after_s))
+        found: list[str] = []
         with self._reading() as connection:
-            return list(connection.execute(query.order_by(*_IN_ORDER).limit(limit)).scalars())
+            for kind in claimable(now):
+                query = select(cases.c.case_id).where(kind, is_to_queue(now, resend_after_s)).order_by(*_OLDEST_FIRST)
+                found += connection.execute(query.limit(limit - len(found))).scalars()
+        return found
 
     def queued(self, case_ids: Iterable[str], *, now: float) -> None:
         """Note that a message was sent for each of the cases."""
@@ -137,6 +140,17 @@ def is_held(case_id: str, token: int) -> ColumnElement[bool]:
         cases.c.state.in_(HELD),
         cases.c.lease_until.is_not(None),
     )
+
+
+def _oldest(connection: Connection, now: float) -> Case | None:
+    """The case to be claimed next, locked."""
+    for kind in claimable(now):
+        # SKIP LOCKED: workers that ask at the same time look at different cases instead of waiting.
+        query = select(cases).where(kind).order_by(*_OLDEST_FIRST).limit(1).with_for_update(skip_locked=True)
+        row = connection.execute(query).mappings().one_or_none()
+        if row is not None:
+            return case_of(row)
+    return None
 
 
 def _taken(

@@ -34,12 +34,16 @@ def may_start(now: float) -> ColumnElement[bool]:
     return or_(cases.c.not_before <= now, cases.c.updated_at > now + SKEW_S)
 
 
-def is_claimable(now: float) -> ColumnElement[bool]:
-    """Of a case: a worker may have it now."""
-    return or_(
-        and_(cases.c.state == CaseState.READY, may_start(now)),
-        and_(cases.c.state == CaseState.RUNNING, lease_is_over(now)),
+def claimable(now: float) -> tuple[ColumnElement[bool], ...]:
+    """Of a case: a worker may have it now. Kinds of such cases, those that go first first.
+
+    What is done only has to be sent; what was lost with its worker has waited longest. Asked one after the other,
+    each finds its oldest in an index, however many cases are ready.
+    """
+    return (
         and_(cases.c.state.in_(DELIVERING), lease_is_over(now), may_start(now)),
+        and_(cases.c.state == CaseState.RUNNING, lease_is_over(now)),
+        and_(cases.c.state == CaseState.READY, may_start(now)),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, case, exists, false, func, select
 
-from segqa_dicom.ledger.clock import is_claimable
+from segqa_dicom.ledger.clock import claimable
 from segqa_dicom.ledger.database import Database
 from segqa_dicom.ledger.rows import ACTIVE, CaseState, LedgerSummary, SegmentationState
 from segqa_dicom.ledger.tables import cases, conflicts, outbox, refusals, segmentations
@@ -55,5 +55,5 @@ def _oldest_runnable_s(connection: Connection, now: float) -> float | None:
     until = cases.c.lease_until
     # Claimable with a lease means that it is over; if its end lies ahead, a wrong clock has set it.
     since = case((and_(until.is_not(None), until < now), until), (until.is_not(None), now), else_=cases.c.ready_at)
-    oldest = connection.execute(select(func.min(since)).where(is_claimable(now))).scalar()
-    return None if oldest is None else max(0.0, now - float(oldest))
+    oldest = [connection.execute(select(func.min(since)).where(kind)).scalar() for kind in claimable(now)]
+    return max((max(0.0, now - one) for one in oldest if one is not None), default=None)

@@ -82,7 +82,8 @@ cases = Table(
     Column("ruleset_hash", String(64), nullable=False),
     Column("code_version", String(64), nullable=False),
     UniqueConstraint("ct_series_instance_uid", "revision", name="cases_of_subject"),
-    Index("cases_in_order", "state", "ready_at"),
+    Index("cases_in_order", "state", "ready_at", "case_id"),
+    Index("cases_by_change", "updated_at", "case_id"),
 )
 
 outbox = Table(

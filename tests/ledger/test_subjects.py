@@ -157,3 +157,10 @@ def test_the_oldest_that_could_run_may_be_a_lease_that_is_over(ledger: Ledger) -
     claimed(ledger, opened(ledger).case_id)
     assert ledger.summary(NOW + 40).oldest_runnable_s is None
     assert ledger.summary(NOW + 55).oldest_runnable_s == 10
+
+
+def test_subjects_with_waiting_segmentations_are_listed_once(ledger: Ledger) -> None:
+    for uid, subject in [("2.9.1", "2.1"), ("1.9.1", "1.1"), ("1.9.2", "1.1"), ("3.9.1", None), ("4.9.1", "4.1")]:
+        ledger.add_segmentation(segmentation(uid, subject))
+    ledger.mark_segmentation("4.9.1", SegmentationState.REVIEWED)
+    assert ledger.waiting_subjects() == ["1.1", "2.1"]

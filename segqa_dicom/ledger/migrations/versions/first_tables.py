@@ -77,7 +77,8 @@ def _make_cases() -> None:
         sa.Column("code_version", sa.String(64), nullable=False),
         sa.UniqueConstraint("ct_series_instance_uid", "revision", name="cases_of_subject"),
     )
-    op.create_index("cases_in_order", "cases", ["state", "ready_at"])
+    op.create_index("cases_in_order", "cases", ["state", "ready_at", "case_id"])
+    op.create_index("cases_by_change", "cases", ["updated_at", "case_id"])
     op.create_table(
         "outbox",
         sa.Column("case_id", sa.String(16), primary_key=True),
