@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from segqa_dicom import __version__
-from segqa_dicom.errors import ConfigurationError
+from segqa_dicom.cli_service import COMMANDS
+from segqa_dicom.errors import ConfigurationError, PeerError
 from segqa_dicom.processes import Processes
 from segqa_dicom.progress import Progress, silent
 
@@ -435,6 +436,10 @@ def _exit_code(batch: Batch) -> int:
     return DONE
 
 
+for _command in COMMANDS:
+    cli.add_command(_command)
+
+
 def main() -> None:
     """Entry point: errors that the user can mend end with a sentence and exit code 2, never with a traceback."""
     try:
@@ -442,6 +447,9 @@ def main() -> None:
     except ConfigurationError as error:
         click.echo(f"segqa: {error}", err=True)
         sys.exit(WRONG_USE)
+    except PeerError as error:
+        click.echo(f"segqa: {error}", err=True)
+        sys.exit(SOME_NOT_REVIEWED)
     except KeyboardInterrupt:
         click.echo("segqa: interrupted", err=True)
         sys.exit(130)

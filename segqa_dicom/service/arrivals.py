@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from segqa_dicom.archive import Archive, Instance, Stored
+from segqa_dicom.archive import Archive, Instance, Series, Stored
 from segqa_dicom.archive.content import content_digest
 from segqa_dicom.errors import InputError
 from segqa_dicom.ledger import Conflict, Ledger, SegmentationRow, SegmentationState, Touch
@@ -56,9 +56,9 @@ class Arrivals:
         self._ledger.touch_many(touches.values())
         return tuple(one.sop_instance_uid for one in new)
 
-    def note_series(self, series: Iterable[tuple[str, str]], *, now: float) -> None:
-        """Note that something may have happened in CT series, given as (study, series) instance UIDs."""
-        self._ledger.touch_many([self._touch(uid, study, now) for study, uid in series])
+    def note_series(self, series: Iterable[Series], *, now: float) -> None:
+        """Note that something may have happened in CT series."""
+        self._ledger.touch_many([self._touch(one.series_instance_uid, one.study_instance_uid, now) for one in series])
 
     def note_conflict(self, instance: Instance, outcome: Stored, *, now: float) -> None:
         """Note that an object came with another content than the one that is kept."""

@@ -65,7 +65,6 @@ class Intake:
         self._arrivals.note([instance for _, instance in taken], now=now, files=files)
         for path, _ in known:
             path.unlink(missing_ok=True)
-        log.event("intake", objects=len(known), stored=len(taken))
 
     def _keep_refused(self, path: Path, outcome: Stored) -> None:
         """The other content of an object is kept for whoever wants to find out where it came from."""

@@ -1,0 +1,180 @@
+"""What each process of the service does from its start to its end; each ends by itself after SIGTERM."""
+
+from __future__ import annotations
+
+import fcntl
+import resource
+import shutil
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Event
+from typing import TypeAlias
+
+from segqa_dicom import log
+from segqa_dicom.archive import Archive, Instance
+from segqa_dicom.errors import PeerError
+from segqa_dicom.inbox import Inbox
+from segqa_dicom.node import WaitingInstances, run_node
+from segqa_dicom.service.setup import Setup
+
+Ready: TypeAlias = Callable[[int], None]
+"""Is told that a process is ready, and its port, or 0."""
+
+_IDLE_S = 0.25
+_CASES_PER_PROCESS = 100
+"""After so many cases a worker is replaced by a new one, so that memory that a library keeps is given back."""
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the service listens; port 0 = a free one."""
+
+    ae_title: str = "SEGQA"
+    host: str = "127.0.0.1"
+    dicom_port: int = 11112
+    http_port: int = 8080
+
+
+def node_loop(setup: Setup, addresses: Addresses, ready: Ready) -> None:
+    """The DICOM node."""
+    inbox = setup.open_inbox()
+    run_node(
+        ae_title=addresses.ae_title,
+        host=addresses.host,
+        port=addresses.dicom_port,
+        inbox_folder=setup.inbox_folder,
+        settings=setup.settings,
+        max_file_bytes=setup.review.max_file_bytes,
+        is_held=_Held(inbox, setup),
+        on_ready=ready,
+    )
+
+
+class _Held:
+    """Whether an object is safe with us: in the inbox, or in the archive already."""
+
+    def __init__(self, inbox: Inbox, setup: Setup) -> None:
+        self._waiting, self._setup = WaitingInstances(inbox, setup.review.limits()), setup
+        self._archive: Archive | None = None
+
+    def __call__(self, sop_class_uid: str, sop_instance_uid: str) -> bool:
+        # The inbox first: what leaves it in between is in the archive then.
+        if self._waiting.holds(sop_class_uid, sop_instance_uid):
+            return True
+        self._archive = self._archive or self._setup.open_archive()
+        found = self._archive.find_instances([sop_instance_uid])
+        return any(one.sop_class_uid == sop_class_uid for one in found)
+
+
+def web_loop(setup: Setup, addresses: Addresses, ready: Ready) -> None:
+    """DICOMweb, health, metrics."""
+    from segqa_dicom.service.arrivals import Arrivals
+    from segqa_dicom.web import create_app, run_web
+
+    archive, ledger, limits = setup.open_archive(), setup.open_ledger(), setup.review.limits()
+    arrivals = Arrivals(archive, ledger, limits, debounce_s=setup.settings.debounce_s, work_folder=setup.work_folder)
+
+    def note(instances: Sequence[Instance]) -> None:
+        try:
+            arrivals.note(instances, now=time.time())
+        except PeerError as error:  # they are in the archive, where the next walk finds them
+            log.event("arrivals not noted", error=type(error).__name__)
+
+    app = create_app(
+        archive=archive,
+        ledger=ledger,
+        inbox=setup.open_inbox(),
+        settings=setup.review,
+        service=setup.settings,
+        archive_url="" if setup.is_folder else setup.archive,
+        on_stored=note,
+    )
+    run_web(app, host=addresses.host, port=addresses.http_port, ready=ready)
+
+
+def coordinator_loop(setup: Setup, ready: Ready) -> None:
+    """Intake, schedule, change feed, repairs."""
+    from segqa_dicom.service.coordinator import Coordinator
+
+    stopped = stopped_by_signal()
+    coordinator = Coordinator(setup)
+    ready(0)
+    coordinator.run(stopped)
+
+
+def worker_loop(setup: Setup, ready: Ready) -> None:
+    """Work on cases until told to stop; the one in work is finished, or handed back by the lease's end."""
+    stopped = stopped_by_signal()
+    prepare_worker(setup)
+    from segqa_dicom.service.work import Worker
+
+    worker = Worker(setup)
+    ready(0)
+    done = 0
+    while not stopped.is_set() and done < _CASES_PER_PROCESS:
+        try:
+            worked = worker.run_next()
+        except PeerError as error:
+            log.event("worker waits", error=type(error).__name__, reason=str(error))
+            stopped.wait(5)
+            continue
+        if worked:
+            done += 1
+        else:
+            stopped.wait(_IDLE_S)
+
+
+def prepare_worker(setup: Setup) -> None:
+    """Limit the memory of this process, and have everything imported and compiled before the first case comes."""
+    import numpy as np
+
+    import segqa_dicom.service.work  # noqa: F401
+    from segqa_dicom.jit import is_compiled
+    from segqa_dicom.measures import find_runs
+
+    setup.make_folders()
+    with (setup.data / "compiling").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one compiles, the others wait for what it made
+        if not is_compiled():
+            log.event("compiling the kernels, once on this machine")
+            _review_phantom(setup)
+    find_runs(np.zeros((1, 1, 1), np.uint8))
+    limit = setup.settings.case_memory_bytes
+    if limit:
+        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
+def _review_phantom(setup: Setup) -> None:
+    """Nothing comes of it but compiled kernels."""
+    from segqa_dicom.phantoms import demo_study
+    from segqa_dicom.pipeline import review
+    from segqa_dicom.reading.case import read_case
+    from segqa_dicom.reading.grouping import group
+    from segqa_dicom.reading.scan import scan
+
+    limits = setup.review.limits()
+    with TemporaryDirectory(dir=setup.work_folder) as folder:
+        demo_study(Path(folder))
+        headers, _ = scan([Path(folder)], limits)
+        for files in group(headers, limits)[0]:
+            case, _ = read_case(files, limits)
+            if case is not None:
+                review(case, setup.ruleset())
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete files of work that was never ended; for when no worker of this host runs."""
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        shutil.rmtree(entry, ignore_errors=True)
+
+
+def stopped_by_signal() -> Event:
+    """An event that SIGTERM and SIGINT set."""
+    stopped = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    return stopped
