@@ -31,13 +31,12 @@ from segqa_dicom import log
 from segqa_dicom.archive.base import Instance, Outcome, Outgoing, Series, Stored
 from segqa_dicom.archive.content import content_digest, same_content
 from segqa_dicom.archive.folder_index import Entry, Index, Row, add, find
-from segqa_dicom.archive.folder_keys import Header, JsonAttribute, read_header
+from segqa_dicom.archive.folder_keys import JsonAttribute, identity, read_header
 from segqa_dicom.archive.folder_search import Question, answer
 from segqa_dicom.errors import ConfigurationError, Inconsistent, InputError, PeerUnavailable
 from segqa_dicom.progress import Progress, silent
 from segqa_dicom.reading.dataset import file_digest
 from segqa_dicom.reading.limits import Limits
-from segqa_dicom.uids import normalised_uid
 
 _ENDING = ".dcm"
 _LEFTOVER_S = 86_400
@@ -217,7 +216,7 @@ class FolderArchive:
         try:
             size_bytes = path.stat().st_size
             header = read_header(path, self._limits)
-            return Entry(_instance(header), header, file_digest(path), size_bytes)
+            return Entry(identity(header), header, file_digest(path), size_bytes)
         except InputError as error:
             if isinstance(error.__cause__, OSError):  # not the object's fault
                 raise error.__cause__ from error
@@ -353,16 +352,6 @@ class FolderArchive:
     def _files(self) -> Iterator[Path]:
         for folder in sorted(self._objects.iterdir()):
             yield from sorted(path for path in folder.iterdir() if path.name.endswith(_ENDING))
-
-
-def _instance(header: Header) -> Instance:
-    value = header.values.get
-    return Instance(
-        normalised_uid(value("StudyInstanceUID"), what="Study Instance UID"),
-        normalised_uid(value("SeriesInstanceUID"), what="Series Instance UID"),
-        normalised_uid(value("SOPInstanceUID"), what="SOP Instance UID"),
-        normalised_uid(value("SOPClassUID"), what="SOP Class UID"),
-    )
 
 
 def _check_identity(stated: Instance, found: Instance) -> None:

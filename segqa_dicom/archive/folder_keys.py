@@ -16,11 +16,13 @@ from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
 from pydicom.valuerep import TEXT_VR_DELIMS, PersonName
 
+from segqa_dicom.archive.base import Instance
 from segqa_dicom.errors import UnreadableObject
-from segqa_dicom.reading.dataset import OpenedObject, items, open_object, text, translated
+from segqa_dicom.reading.dataset import PREAMBLE_BYTES, OpenedObject, items, open_object, text, translated
 from segqa_dicom.reading.elements import Unfamiliar
 from segqa_dicom.reading.headers import PlainDataset, PlainObject, open_plainly
 from segqa_dicom.reading.limits import Limits
+from segqa_dicom.uids import normalised_uid
 
 
 class Level(StrEnum):
@@ -114,7 +116,7 @@ def read_header(path: Path, limits: Limits) -> Header:
     """What the index keeps of the object in a file.
 
     Raises `UnreadableObject` and `LimitExceeded` as `reading.dataset.open_object` does, and for a file that ends inside
-    its pixel data.
+    its pixel data, or is none of DICOM (PS3.10, section 7.1).
     """
     opened = open_plainly(path, limits)
     if opened is not None:
@@ -124,9 +126,28 @@ def read_header(path: Path, limits: Limits) -> Header:
             return _plain_header(opened)
         except Unfamiliar:
             pass
+    with path.open("rb") as stream:
+        if stream.read(PREAMBLE_BYTES)[128:] != b"DICM":
+            raise UnreadableObject("file has not the DICOM prefix; write it with preamble and file meta information")
     found = open_object(path, limits)
     with translated("object"):
         return _reference_header(found)
+
+
+def identity(header: Header) -> Instance:
+    """What tells an object from all others; raises `Inconsistent` if one of its UIDs is none."""
+    value = header.values.get
+    return Instance(
+        normalised_uid(value("StudyInstanceUID"), what="Study Instance UID"),
+        normalised_uid(value("SeriesInstanceUID"), what="Series Instance UID"),
+        normalised_uid(value("SOPInstanceUID"), what="SOP Instance UID"),
+        normalised_uid(value("SOPClassUID"), what="SOP Class UID"),
+    )
+
+
+def read_identity(path: Path, limits: Limits) -> Instance:
+    """What tells the object in a file from all others; raises as `read_header` and `identity` do."""
+    return identity(read_header(path, limits))
 
 
 def _plain_header(opened: PlainObject) -> Header:

@@ -84,6 +84,10 @@ _WILDCARDS = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "U
 """Value representations with wild card matching (PS3.4, section C.2.2.2.4)."""
 
 
+_WITHOUT_COMMAS = frozenset(("UI", "CS", "IS", "US"))
+"""Value representations whose values hold no comma, so that one separates alternatives."""
+
+
 class UnsupportedQuestion(InputError):
     """The question cannot be answered as it is asked; whoever asks must change it."""
 
@@ -93,9 +97,10 @@ class Question:
     """What is looked for.
 
     level : of the answers
-    matches : conditions, all of which must hold: keyword, or path of keywords with dots, and value. In a value commas
-        or backslashes separate alternatives (in names and texts only backslashes); wild cards and ranges are those of
-        PS3.4, section C.2.2.2. An empty value holds always, and asks for the attribute.
+    matches : conditions, all of which must hold: keyword, or path of keywords with dots, and value. In a value
+        backslashes separate alternatives, as do commas where they cannot be part of a value (UIDs, codes, numbers);
+        wild cards and ranges are those of PS3.4, section C.2.2.2. An empty value holds always, and asks for the
+        attribute.
     study_instance_uid, series_instance_uid : where to look; empty = everywhere
     include : keywords that are answered beside those that always are; "all" among them = whatever the index has
     limit : of answers; None = no limit
@@ -147,6 +152,13 @@ def answer(connection: sqlite3.Connection, question: Question) -> list[dict[str,
     rows = connection.execute(sql, [*values, *page]).fetchall()
     asked = _asked(question)
     return [_json(connection, dict(zip(columns, row[1:], strict=True)), row[0], wanted, asked) for row in rows]
+
+
+def unknown_to_index(question: Question) -> list[str]:
+    """What is asked to be answered and is not, because the index does not have it at that level."""
+    known = {key.keyword for level in question.levels for key in KEYS[level]} | _COMPUTED.keys() | {"all"}
+    known |= {REQUEST_SEQUENCE} if question.level is not Level.STUDY else set()
+    return sorted({name for name in question.include if name.split(".")[0] not in known})
 
 
 def known_attribute(name: str) -> str:
@@ -260,7 +272,7 @@ def _matching(key: Key, column: str, value: str, question: Question) -> _Conditi
     """A condition on a column by the VR of its attribute."""
     if key.vr in _RANGE_FORMS:
         return _range(key, column, value)
-    separators = r"[\\,]" if key.vr not in ("PN", "LO", "LT", "ST", "UT") else r"\\"
+    separators = r"[\\,]" if key.vr in _WITHOUT_COMMAS else r"\\"
     values = [part for part in (tidy(key, part) for part in re.split(separators, value)) if part]
     if not values:
         raise UnsupportedQuestion(f"value of {key.keyword} is not valid")

@@ -1,1 +1,7 @@
-"""The faces of the service in HTTP."""
+"""The service's HTTP face: DICOMweb over a folder archive, health, metrics and a page that says what is running."""
+
+from segqa_dicom.web.app import create_app
+from segqa_dicom.web.serve import run_web
+from segqa_dicom.web.state import LedgerSummary, SummaryOfLedger
+
+__all__ = ["LedgerSummary", "SummaryOfLedger", "create_app", "run_web"]

@@ -1,0 +1,92 @@
+"""The application: its routes, and what is around them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from segqa_dicom.archive import Archive, Instance
+from segqa_dicom.archive.folder_keys import Level
+from segqa_dicom.config import ServiceSettings, Settings
+from segqa_dicom.inbox import Inbox
+from segqa_dicom.web import stow, wado
+from segqa_dicom.web.health import healthz, index
+from segqa_dicom.web.metrics import add_metrics, metrics
+from segqa_dicom.web.middleware import Observed
+from segqa_dicom.web.problems import HANDLERS, Problem
+from segqa_dicom.web.qido import search
+from segqa_dicom.web.state import DICOM_WEB, State, SummaryOfLedger, state_of
+
+_STUDY, _SERIES = "/studies/{study}", "/studies/{study}/series/{series}"
+_INSTANCE = f"{_SERIES}/instances/{{instance}}"
+
+
+def _nobody(_: Sequence[Instance]) -> None:
+    """Nobody wants to know what was stored."""
+
+
+def create_app(
+    *,
+    archive: Archive,
+    ledger: SummaryOfLedger,
+    inbox: Inbox,
+    settings: Settings,
+    service: ServiceSettings,
+    archive_url: str = "",
+    on_stored: Callable[[Sequence[Instance]], None] = _nobody,
+    clock: Callable[[], float] = time.time,
+) -> Starlette:
+    """The service in HTTP.
+
+    inbox : what waits in it is shown, and STOW-RS writes into its `parts`; on the file system of a folder archive
+    archive_url : of the archive's own DICOMweb, where the archive is not a folder; then ours answers 501 and names it
+    on_stored : told of what STOW-RS has stored, or stored again, before the sender gets its answer; called in a thread
+    """
+    state = State(archive, ledger, inbox, settings, service, archive_url, on_stored, clock)
+    registry, request_metrics = add_metrics(state)
+    app = Starlette(
+        routes=[
+            Route("/", index),
+            Route("/healthz", healthz),
+            Route("/metrics", metrics),
+            *_dicom_web(),
+        ],
+        exception_handlers=dict(HANDLERS),
+        middleware=[Middleware(Observed, metrics=request_metrics)],
+    )
+    app.state.segqa, app.state.registry = state, registry
+    return app
+
+
+def _dicom_web() -> list[BaseRoute]:
+    handlers: list[tuple[str, Callable[[Request], object]]] = [
+        ("/studies", search(Level.STUDY)),
+        (f"{_STUDY}/series", search(Level.SERIES)),
+        (f"{_STUDY}/instances", search(Level.INSTANCE)),
+        (f"{_SERIES}/instances", search(Level.INSTANCE)),
+        ("/series", search(Level.SERIES)),
+        ("/instances", search(Level.INSTANCE)),
+        (f"{_STUDY}/metadata", wado.retrieve_metadata),
+        (f"{_SERIES}/metadata", wado.retrieve_metadata),
+        (f"{_INSTANCE}/metadata", wado.retrieve_metadata),
+        (f"{_INSTANCE}/frames/{{frames}}", wado.retrieve_frames),
+        (f"{_INSTANCE}/bulkdata/{{where:path}}", wado.retrieve_bulk_data),
+        (_STUDY, wado.retrieve),
+        (_SERIES, wado.retrieve),
+        (_INSTANCE, wado.retrieve),
+    ]
+    posts = [Route(f"{DICOM_WEB}{path}", stow.store, methods=["POST"]) for path in ("/studies", _STUDY)]
+    gets = [Route(f"{DICOM_WEB}{path}", handler, methods=["GET"]) for path, handler in handlers]
+    return [*posts, *gets, Route(f"{DICOM_WEB}{{rest:path}}", _nothing, methods=["GET", "POST"])]
+
+
+def _nothing(request: Request) -> Response:
+    """Paths that DICOMweb does not have, or ours not; of an archive that has its own, all of them."""
+    state_of(request).folder_archive  # noqa: B018 - raises if the archive is not a folder
+    raise Problem(404, "there is no such resource")
