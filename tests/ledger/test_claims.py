@@ -125,6 +125,16 @@ def test_documents_that_are_handed_back_are_only_delivered(ledger: Ledger) -> No
     assert ledger.pending_documents(first.case_id) == [document()]
 
 
+def test_who_has_handed_back_can_change_nothing_any_more(ledger: Ledger) -> None:
+    one = claimed(ledger, opened(ledger).case_id)
+    stored(ledger, one)
+    assert ledger.hand_back(one.case_id, one.token, now=NOW, not_before=NOW, reason="stop", count_attempt=False)
+    assert not ledger.renew(one.case_id, one.token, now=NOW, lease_s=LEASE_S)
+    assert not ledger.delivered(one.case_id, one.token, now=NOW)
+    assert not ledger.hand_back(one.case_id, one.token, now=NOW, not_before=NOW, reason="stop", count_attempt=False)
+    assert ledger.case(one.case_id).state is CaseState.STORED
+
+
 def test_a_delivery_whose_worker_died_is_claimed_for_delivery_however_often(ledger: Ledger) -> None:
     first = claimed(ledger, opened(ledger).case_id)
     stored(ledger, first)
