@@ -38,7 +38,7 @@ _SERVE_EPILOG = """
 Examples:
   segqa serve                                       folder ./segqa-archive, everything on this machine
   segqa serve --archive http://orthanc:8042/dicom-web --ledger postgresql+psycopg://segqa@db/segqa
-  storescu -aec SEGQA 127.0.0.1 11112 +sd +r CASE   send it CT and SEG objects, in any order
+  storescu -R -aec SEGQA 127.0.0.1 11112 +sd +r CASE  send it CT and SEG objects, in any order
 
 \b
 Exit codes:

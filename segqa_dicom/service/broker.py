@@ -9,7 +9,7 @@ from segqa_dicom.config import ServiceSettings
 from segqa_dicom.errors import PeerUnavailable
 from segqa_dicom.ledger import CaseState, Ledger
 
-ASSESS, DELIVER = "workers.tasks.assess", "workers.tasks.deliver"
+ASSESS, DELIVER, SWEEP = "workers.tasks.assess", "workers.tasks.deliver", "workers.tasks.sweep"
 ASSESS_QUEUE, STORE_QUEUE = "assess", "store"
 WINDOW = 32
 """Messages in the broker at most; the other cases wait in the ledger, where nothing can lose them."""

@@ -97,6 +97,12 @@ class Coordinator:
                 more |= self._run(job)
         return more
 
+    def sweep_and_send(self) -> None:
+        """The part of the work that needs no state of its own, for `celery beat`: repair, schedule, send."""
+        for job in self._jobs:
+            if job.name in ("sweep", "schedule", "broker"):
+                self._run(job)
+
     def walk(self) -> Repaired:
         """Compare the whole archive with the ledger now."""
         return walk(self._archive, self._ledger, self._arrivals, now=self._clock())

@@ -166,10 +166,12 @@ def _review_phantom(setup: Setup) -> None:
                 review(case, setup.ruleset())
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete files of work that was never ended; for when no worker of this host runs."""
-    for entry in folder.iterdir() if folder.is_dir() else ():
-        shutil.rmtree(entry, ignore_errors=True)
+def remove_leftovers(setup: Setup) -> None:
+    """Delete files of work that was never ended: those that are older than any case may become."""
+    oldest = time.time() - 2 * setup.settings.case_time_limit_s
+    for entry in setup.work_folder.iterdir():
+        if entry.stat().st_mtime < oldest:
+            shutil.rmtree(entry, ignore_errors=True)
 
 
 def stopped_by_signal() -> Event:

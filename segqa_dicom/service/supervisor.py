@@ -70,7 +70,7 @@ class Supervisor:
         Raises `ConfigurationError` if something cannot start as it was told to.
         """
         self.setup.make_folders()
-        loops.remove_leftovers(self.setup.work_folder)
+        loops.remove_leftovers(self.setup)
         with self.setup.open_ledger() as ledger:
             ledger.migrate()
         self.setup.open_archive()
