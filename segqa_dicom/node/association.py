@@ -138,9 +138,9 @@ class NodeAssociation(Association):
         if self.dul.ident is not None:
             self.dul.join(_JOIN_S)
         self._guarded.dispose()
-        self.receiver.end()
         if self._has_place:
             self._house.budget.give_back(self.address)
+        self.receiver.end()
         traffic = self.receiver.traffic
         log.event(
             "association",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import count
@@ -42,6 +42,8 @@ SUCCESS, NO_SUCH_INSTANCE, NO_SUCH_ACTION, INVALID_ARGUMENT = 0x0000, 0x0112, 0x
 """Answers to N-ACTION (PS3.7, section 10.1.4.1.10)."""
 _ATTEMPTS, _BETWEEN_ATTEMPTS_S = 3, 5.0
 _WORKERS = 4
+_STOP_S = 1.0
+"""How long a report that is under way may take when the node stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +81,25 @@ class Commitments:
         self._ae_title, self._is_held, self._timeout_s = ae_title, is_held, timeout_s
         self._numbers = count(1)
         self._stopped = threading.Event()
-        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="segqa-commitment")
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(_WORKERS)]
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """Report nothing more; whoever waits for it asks again."""
         self._stopped.set()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for _ in self._threads:
+            self._work.put(None)
+        for thread in self._threads:
+            thread.join(_STOP_S)
+
+    def _run(self) -> None:
+        while (task := self._work.get()) is not None and not self._stopped.is_set():
+            try:
+                task()
+            except Exception:
+                LOGGER.exception("a storage commitment could not be reported")
 
     def request(self, event: Event, receiver: Receiver, peer: Peer | None) -> int:
         """The status for an N-ACTION request; its report follows on the same association, or else to `peer`."""
@@ -100,28 +115,23 @@ class Commitments:
             return INVALID_ARGUMENT
         syntax = event.context.transfer_syntax
         context_id = event.context.context_id
-        self._pool.submit(self._report, request, receiver, context_id, syntax, peer)
+        self._work.put(lambda: self._report(request, receiver, context_id, syntax, peer))
         return SUCCESS
 
     def _report(self, request: Request, receiver: Receiver, context_id: int, syntax: Any, peer: Peer | None) -> None:
-        try:
-            kind, answer = self._answer(request)
-            primitive = N_EVENT_REPORT()
-            primitive.MessageID = next(self._numbers) % 0xFFFF
-            primitive.AffectedSOPClassUID = STORAGE_COMMITMENT
-            primitive.AffectedSOPInstanceUID = WELL_KNOWN_INSTANCE
-            primitive.EventTypeID = kind
-            encoded = encode(answer, syntax.is_implicit_VR, syntax.is_little_endian)
-            primitive.EventInformation = BytesIO(encoded or b"")
+        kind, answer = self._answer(request)
+        primitive = N_EVENT_REPORT()
+        primitive.MessageID = next(self._numbers) % 0xFFFF
+        primitive.AffectedSOPClassUID = STORAGE_COMMITMENT
+        primitive.AffectedSOPInstanceUID = WELL_KNOWN_INSTANCE
+        primitive.EventTypeID = kind
+        primitive.EventInformation = BytesIO(encode(answer, syntax.is_implicit_VR, syntax.is_little_endian) or b"")
 
-            def send_elsewhere() -> None:
-                if not self._stopped.is_set():
-                    self._pool.submit(self._send_to, peer, kind, answer)
+        def send_elsewhere() -> None:
+            self._work.put(lambda: self._send_to(peer, kind, answer))
 
-            if not receiver.report(Report(primitive, context_id, send_elsewhere)):
-                self._send_to(peer, kind, answer)
-        except Exception:
-            LOGGER.exception("a storage commitment could not be reported")
+        if not receiver.report(Report(primitive, context_id, send_elsewhere)):
+            send_elsewhere()
 
     def _answer(self, request: Request) -> tuple[int, Dataset]:
         """Event type and data set of the report (PS3.4, section J.3.3.1)."""

@@ -59,6 +59,8 @@ def _abort_pdu(reason: int) -> bytes:
     return bytes((0x07, 0, 0, 0, 0, 4, 0, 0, 2, reason))
 
 
+LIMIT_EXCEEDED_PDU = bytes((0x03, 0, 0, 0, 0, 4, 0, 2, 3, 2))
+"""A-ASSOCIATE-RJ: rejected transiently, local limit exceeded (PS3.8, section 9.3.4)."""
 _UNRECOGNIZED_PDU, _UNEXPECTED_PDU, _INVALID_PARAMETER = 1, 2, 6
 
 
@@ -382,7 +384,7 @@ class GuardedProvider(DULServiceProvider):
         except InvalidEventError:  # for example a connection that ends in a state that is over already
             LOGGER.warning("an association ended in disorder")
         finally:
-            self._notify()
+            self.to_user_queue.put(None)  # type: ignore[arg-type] # who waits for a request that never came, waits no more
 
     def send_pdu(self, primitive: Any) -> None:
         """Send soon."""

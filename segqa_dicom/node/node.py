@@ -20,7 +20,7 @@ from segqa_dicom.inbox import Inbox
 from segqa_dicom.node.association import House, NodeAssociation
 from segqa_dicom.node.commitment import Commitments
 from segqa_dicom.node.contexts import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from segqa_dicom.node.guards import Arrival, Budget, Gate
+from segqa_dicom.node.guards import LIMIT_EXCEEDED_PDU, Arrival, Budget, Gate
 from segqa_dicom.node.peers import AllowList
 from segqa_dicom.node.receiving import PART_PREFIX, Room
 from segqa_dicom.node.waiting import IsHeld, WaitingInstances
@@ -33,6 +33,8 @@ MAX_PDU_SIZE = 131_072
 GRACE_S = 10.0
 """How long C-STOREs that are under way may take when the node stops."""
 _POLL_S = 0.05
+_REJECTIONS = 32
+"""Associations beyond the limit that are rejected in due form, by threads of their own, at a time."""
 
 
 class Node:
@@ -61,6 +63,7 @@ class Node:
         limits = Limits(max_file_bytes=max_file_bytes)
         self._inbox, self._stopped = inbox, threading.Event()
         self._associations: set[NodeAssociation] = set()
+        self._most_threads = settings.max_associations + _REJECTIONS
         self._lock = threading.Lock()
         _quieten()
         allowed = AllowList(settings.allowed_ae)
@@ -154,6 +157,10 @@ class Node:
         self.stop()
 
     def _admit(self, arrival: Arrival) -> None:
+        if len(self._associations) >= self._most_threads:
+            with arrival.connection:
+                arrival.connection.send(LIMIT_EXCEEDED_PDU)
+            return
         association = NodeAssociation(self._house, arrival)
         with self._lock:
             self._associations.add(association)

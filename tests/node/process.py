@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from segqa_dicom.inbox import Inbox
@@ -18,11 +18,13 @@ ROOT = Path(__file__).resolve().parents[2]
 class NodeProcess(Process):
     """Started by `run_node` through the launcher; the port stays over restarts."""
 
-    def __init__(self, folder: Path, *, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, environment: Mapping[str, str] | None = None, prefix: Sequence[str] = ()
+    ) -> None:
         self.port = free_port()
         self.inbox = Inbox(folder / "inbox")
         super().__init__(
-            [sys.executable, "-m", "tests.node.launcher", TITLE, str(self.port), self.inbox.folder],
+            [*prefix, sys.executable, "-m", "tests.node.launcher", TITLE, str(self.port), self.inbox.folder],
             folder / "node.log",
             environment={"SEGQA_MIN_FREE_BYTES": "0", **(environment or {})},
             cwd=ROOT,

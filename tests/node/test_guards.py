@@ -226,12 +226,13 @@ def test_f13_associations_beyond_the_limit_are_rejected_for_now(tmp_path: Path, 
 def test_f13_senders_that_try_again_lose_nothing(tmp_path: Path) -> None:
     files = write_ct(tmp_path / "ct", 1000)
     groups = [files[start : start + 100] for start in range(0, 1000, 100)]
-    rejected = []
+    rejected, pause = [], threading.Event()
     with node_at(tmp_path, max_associations=3) as node:
 
         def sender(group: list[Path]) -> None:
             while send(node.port, group).returncode != 0:
                 rejected.append(1)
+                pause.wait(0.2)
 
         threads = [threading.Thread(target=sender, args=(group,)) for group in groups]
         for thread in threads:
@@ -252,6 +253,16 @@ def test_64_associations_at_a_time(tmp_path: Path) -> None:
         for one in several:
             one.sendall(b"\5\0\0\0\0\4\0\0\0\0")
         assert [wire.answer(one)[0] for one in several] == [6] * 64
+
+
+def test_a_flood_of_requests_is_rejected(tmp_path: Path) -> None:
+    with node_at(tmp_path, max_associations=2) as node:
+        with connections(node.port, 200, wire.associate()) as several:
+            answers = [wire.answer(one) for one in several]
+            assert [answer[0] for answer in answers].count(wire.ACCEPT) == 2
+            assert {answer for answer in answers if answer[0] != wire.ACCEPT} == {bytes((3, 0, 0, 0, 0, 4, 0, 2, 3, 2))}
+        wait_until(lambda: node.association_count == 0)
+        assert run("echoscu", node.port).returncode == 0
 
 
 def test_a_budget_counts_by_address() -> None:

@@ -53,3 +53,16 @@ def test_what_does_not_finish_in_time_is_cut_off(tmp_path: Path) -> None:
         wait_until(lambda: list(node.inbox.parts.iterdir()), what="the object is being received")
         assert node.stop() == 0
         assert (node.inbox.count(), list(node.inbox.parts.iterdir())) == (0, [])
+
+
+def test_a_disk_that_takes_no_more_refuses_for_now_and_loses_nothing(tmp_path: Path) -> None:
+    small, large = write_ct(tmp_path / "ct", 1)[0], written(tmp_path / "large.dcm", ct(1, rows=400))
+    # The shell's limit on the size of files stands in for a full disk: writing fails in the middle.
+    with NodeProcess(tmp_path, prefix=["sh", "-c", 'ulimit -f 400; exec "$@"', "sh"]) as node:
+        assert send(node.port, [small]).returncode == 0
+        done = send(node.port, [large])
+        assert done.returncode != 0
+        assert "Refused: OutOfResources" in done.stderr
+        assert received(node.inbox) == [uid(0)]
+        assert list(node.inbox.parts.iterdir()) == []
+        assert send(node.port, [small]).returncode == 0
