@@ -59,6 +59,9 @@ def _abort_pdu(reason: int) -> bytes:
     return bytes((0x07, 0, 0, 0, 0, 4, 0, 0, 2, reason))
 
 
+_QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+"""Senders that keep Nagle's algorithm on (DCMTK's do) would wait 40 ms for each of our delayed acknowledgements."""
+
 LIMIT_EXCEEDED_PDU = bytes((0x03, 0, 0, 0, 0, 4, 0, 2, 3, 2))
 """A-ASSOCIATE-RJ: rejected transiently, local limit exceeded (PS3.8, section 9.3.4)."""
 _UNRECOGNIZED_PDU, _UNEXPECTED_PDU, _INVALID_PARAMETER = 1, 2, 6
@@ -316,6 +319,8 @@ class GuardedSocket(AssociationSocket):
             self._pushed_back = self._pushed_back[at:]
         connection = cast("socket.socket", self.socket)
         deadline = time.monotonic() + self._read_deadline_s
+        if at < len(view) and _QUICK_ACK is not None:  # the system forgets it again and again
+            connection.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
         while at < len(view):
             left = deadline - time.monotonic()
             if left <= 0:
