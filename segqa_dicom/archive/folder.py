@@ -21,10 +21,11 @@ import secrets
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from segqa_dicom import log
@@ -35,7 +36,7 @@ from segqa_dicom.archive.folder_keys import JsonAttribute, identity, read_header
 from segqa_dicom.archive.folder_search import Question, answer
 from segqa_dicom.errors import ConfigurationError, Inconsistent, InputError, PeerUnavailable
 from segqa_dicom.progress import Progress, silent
-from segqa_dicom.reading.dataset import file_digest
+from segqa_dicom.reading.dataset import file_digest, untranslated_file_digest
 from segqa_dicom.reading.limits import Limits
 
 _ENDING = ".dcm"
@@ -43,6 +44,7 @@ _LEFTOVER_S = 86_400
 """Nothing is written for so long; what is older in `incoming` was left by a process that died."""
 _BATCH = 500
 _DISK_THREADS = 16
+_DIGEST_THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,37 +171,61 @@ class FolderArchive:
         `ConfigurationError` if the folder cannot be written, `PeerUnavailable` if its disk is full or fails.
         """
         with _disk(self.folder), ExitStack() as temporary:
-            prepared = [self._prepared(one, temporary) for one in objects]
+            prepared = self._all_prepared(objects, temporary)
             waiting = [one for one in prepared if isinstance(one, _Prepared)]
             if not waiting:
                 return [one for one in prepared if isinstance(one, Stored)]
             _synchronise([one.path for one in waiting if one.is_new])
             with self._index.writing() as connection:
+                there = _digests(find(connection, [one.entry.instance.sop_instance_uid for one in waiting]))
                 changed: set[Path] = set()
                 stored = [
-                    self._put(connection, one, changed) if isinstance(one, _Prepared) else one for one in prepared
+                    self._put(connection, one, there, changed) if isinstance(one, _Prepared) else one
+                    for one in prepared
                 ]
                 _synchronise(sorted(changed))
             return stored
 
-    def _prepared(self, outgoing: Outgoing, temporary: ExitStack) -> _Prepared | Stored:
+    def _all_prepared(self, objects: Sequence[Outgoing], temporary: ExitStack) -> list[_Prepared | Stored]:
+        there = _digests(self._index.find([one.instance.sop_instance_uid for one in objects]))
+        linkable = {folder: self._may_be_linked(folder) for folder in _folders(objects)}
+        paths = [
+            one.content if isinstance(one.content, Path) else self._written(one.content, temporary) for one in objects
+        ]
+        # Half of the work is SHA-256, which other cores can do while this thread looks at the headers.
+        with ThreadPoolExecutor(_DIGEST_THREADS) as pool:
+            digests = [pool.submit(untranslated_file_digest, path) for path in paths]
+            return [
+                self._prepared(one, path, digest, there, linkable, temporary)
+                for one, path, digest in zip(objects, paths, digests, strict=True)
+            ]
+
+    def _prepared(
+        self,
+        outgoing: Outgoing,
+        path: Path,
+        digest: Future[str],
+        there: Mapping[str, str],
+        linkable: Mapping[Path, bool],
+        temporary: ExitStack,
+    ) -> _Prepared | Stored:
         """The object in a file that can be linked, checked by itself; or why it is refused, or that it is there."""
-        content, uid = outgoing.content, outgoing.instance.sop_instance_uid
-        is_new = not isinstance(content, Path) or not self._may_be_linked(content)
-        path = content if isinstance(content, Path) else self._written(content, temporary)
+        uid = outgoing.instance.sop_instance_uid
         try:
-            entry = self._entry(path)
+            entry = self._entry(path, digest.result)
             _check_identity(outgoing.instance, entry.instance)
         except InputError as error:
             return Stored(uid, Outcome.REFUSED, str(error))
-        if any(row.digest == entry.digest for row in self._index.find([uid])):
+        if there.get(uid) == entry.digest:
             return Stored(uid, Outcome.ALREADY_THERE)
-        if is_new and isinstance(content, Path):
+        is_linkable = isinstance(outgoing.content, Path) and linkable[path.parent] and not path.is_symlink()
+        if isinstance(outgoing.content, Path) and not is_linkable:
             path = self._copied(path, entry.digest, temporary)
-        return _Prepared(path, entry, is_new=is_new)
+        return _Prepared(path, entry, is_new=not is_linkable)
 
-    def _may_be_linked(self, path: Path) -> bool:
-        resolved = path.resolve()
+    def _may_be_linked(self, folder: Path) -> bool:
+        """Whether files of a folder may become files of the archive."""
+        resolved = folder.resolve()
         if not any(resolved.is_relative_to(one) for one in self._linkable):
             return False
         return resolved.stat().st_dev == self._device
@@ -211,38 +237,43 @@ class FolderArchive:
             raise PeerUnavailable(f"{path.name} was changed while it was stored; try again when it is complete")
         return copy
 
-    def _entry(self, path: Path) -> Entry:
+    def _entry(self, path: Path, digest: Callable[[], str]) -> Entry:
         """What a file adds to the index; raises `InputError` for files that cannot be stored, `OSError`."""
         try:
             size_bytes = path.stat().st_size
             header = read_header(path, self._limits)
-            return Entry(identity(header), header, file_digest(path), size_bytes)
+            return Entry(identity(header), header, digest(), size_bytes)
         except InputError as error:
             if isinstance(error.__cause__, OSError):  # not the object's fault
                 raise error.__cause__ from error
             raise
 
-    def _put(self, connection: sqlite3.Connection, new: _Prepared, changed: set[Path]) -> Stored:
-        """Store an object unless it is there; `changed` gets the folders that must be synchronised."""
+    def _put(self, connection: sqlite3.Connection, new: _Prepared, there: dict[str, str], changed: set[Path]) -> Stored:
+        """Store an object unless it is there.
+
+        there : digests of what is there, by SOP Instance UID; gets what is added
+        changed : gets the folders that must be synchronised
+        """
         uid = new.entry.instance.sop_instance_uid
-        rows = find(connection, [uid])
-        if rows:
-            return self._compared(new, rows[0].digest, changed)
+        if uid in there:
+            return self._compared(new, there[uid], changed)
         place = self._place(uid)
         if place.exists():  # left by a crash; it was complete when it got its name
-            there = self._entry(place)
+            left = self._entry(place, partial(file_digest, place))
             try:
-                add(connection, there)
+                add(connection, left)
             except Inconsistent as error:
                 return Stored(uid, Outcome.REFUSED, str(error))
+            there[uid] = left.digest
             changed.add(place.parent)
-            if there.digest == new.entry.digest:
+            if left.digest == new.entry.digest:
                 return Stored(uid, Outcome.STORED)
-            return self._compared(new, there.digest, changed)
+            return self._compared(new, left.digest, changed)
         try:
             add(connection, new.entry)
         except Inconsistent as error:
             return Stored(uid, Outcome.REFUSED, str(error))
+        there[uid] = new.entry.digest
         self._name(new, place, changed)
         return Stored(uid, Outcome.STORED)
 
@@ -320,7 +351,7 @@ class FolderArchive:
         entries = []
         for path in paths:
             try:
-                entries.append(self._entry(path))
+                entries.append(self._entry(path, partial(file_digest, path)))
             except InputError as error:
                 log.event("archive_file_unusable", file=path.name, reason=type(error).__name__)
         added = 0
@@ -352,6 +383,14 @@ class FolderArchive:
     def _files(self) -> Iterator[Path]:
         for folder in sorted(self._objects.iterdir()):
             yield from sorted(path for path in folder.iterdir() if path.name.endswith(_ENDING))
+
+
+def _digests(rows: Iterable[Row]) -> dict[str, str]:
+    return {row.instance.sop_instance_uid: row.digest for row in rows}
+
+
+def _folders(objects: Iterable[Outgoing]) -> set[Path]:
+    return {one.content.parent for one in objects if isinstance(one.content, Path)}
 
 
 def _check_identity(stated: Instance, found: Instance) -> None:

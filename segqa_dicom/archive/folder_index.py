@@ -89,7 +89,8 @@ class Index:
         self._rebuild = rebuild
         self._lock_path = path.with_name(path.name + ".lock")
         self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
+        self._connections: dict[threading.Thread, sqlite3.Connection] = {}
+        self._guard = threading.Lock()
         self._abandoned: list[sqlite3.Connection] = []
         self._process = os.getpid()
         self._is_rebuilding = threading.local()
@@ -99,8 +100,8 @@ class Index:
     def connection(self) -> sqlite3.Connection:
         """The connection of this thread to the index as it is now."""
         if self._process != os.getpid():  # forked: SQLite forbids to touch, even to close, what the parent had opened
-            self._abandoned += self._connections
-            self._local, self._connections = threading.local(), []
+            self._abandoned += self._connections.values()
+            self._local, self._connections, self._guard = threading.local(), {}, threading.Lock()
             self._process = os.getpid()
         known: tuple[sqlite3.Connection, int] | None = getattr(self._local, "known", None)
         if known is not None:
@@ -112,9 +113,9 @@ class Index:
     def close(self) -> None:
         """Close all connections; for when no thread uses them any more."""
         if self._process == os.getpid():
-            for connection in self._connections:
+            for connection in self._connections.values():
                 connection.close()
-        self._connections.clear()
+        self._connections = {}
         self._local = threading.local()
 
     def _inode(self) -> int:
@@ -126,8 +127,8 @@ class Index:
     def _forget(self) -> None:
         connection, _ = self._local.known
         del self._local.known
-        with suppress(ValueError):
-            self._connections.remove(connection)
+        with self._guard:
+            self._connections.pop(threading.current_thread(), None)
         with suppress(sqlite3.Error):
             connection.close()
 
@@ -136,11 +137,14 @@ class Index:
             self._make_anew()
         connection = self._connect()
         self._local.known = (connection, self._inode())
-        self._connections.append(connection)
+        with self._guard:
+            self._connections[threading.current_thread()] = connection
+            for thread in [one for one in self._connections if not one.is_alive()]:
+                self._connections.pop(thread).close()
         return connection
 
     def _connect(self) -> sqlite3.Connection:
-        # The threads' own connections; another thread only ever closes them, in `close`.
+        # Each thread has its own; another thread only ever closes it, when its owner has ended, or in `close`.
         connection = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA journal_mode = WAL")

@@ -244,8 +244,14 @@ def _inflate_into(buffer: io.BytesIO | None, data: bytes, max_bytes: int) -> Non
 
 def file_digest(path: Path) -> str:
     """SHA-256 of the data set in a file, the file meta information left out (it changes with who stored the file)."""
+    with translated("file"):
+        return untranslated_file_digest(path)
+
+
+def untranslated_file_digest(path: Path) -> str:
+    """What `file_digest` gives, with `OSError` as it is; several threads may call it at a time."""
     digest = hashlib.sha256()
-    with translated("file"), path.open("rb") as stream:
+    with path.open("rb") as stream:
         head = stream.read(PREAMBLE_BYTES + 12)
         if head[128:132] == b"DICM" and head[132:136] == b"\x02\x00\x00\x00":
             stream.seek(PREAMBLE_BYTES + 12 + int.from_bytes(head[140:144], "little"))

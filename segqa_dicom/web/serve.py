@@ -33,7 +33,12 @@ def run_web(app: ASGIApp, *, host: str, port: int, ready: Callable[[int], None] 
     listener = _bound(host, port)
     with listener:
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=GRACE_S
+            app,
+            log_config=None,
+            log_level="critical",  # requests and what goes wrong with them `middleware.Observed` logs
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_S,
         )
         server = _Server(config, lambda: ready(listener.getsockname()[1]))
         # uvicorn ends a process by the signal that it got, when it has finished: that shall be a normal end here.

@@ -6,6 +6,7 @@ them all.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -39,6 +40,7 @@ _REFERENCED, _FAILED, _OTHER_FAILURES = "00081199", "00081198", "0008119A"
 _CLASS, _INSTANCE, _RETRIEVE_URL, _REASON = "00081150", "00081155", "00081190", "00081197"
 
 
+_NO_SPACE = "the service has too little disk space to take objects; try again when its operator has made some"
 _PREAMBLE = bytes(128) + b"DICM"
 _META_LENGTH = 0x00020000
 _META_BYTES = 1 << 16
@@ -63,6 +65,8 @@ async def store(request: Request) -> Response:
     name = accepts_json(request)
     if not name:
         raise Problem(406, f"the answer is {DICOM_JSON}")
+    if await run_in_threadpool(state.inbox.free_bytes) < state.service.min_free_bytes:
+        raise Problem(507, _NO_SPACE)
     outcomes = _Outcomes()
     receiver = _Receiver(state, study, outcomes)
     try:
@@ -71,6 +75,10 @@ async def store(request: Request) -> Response:
         await run_in_threadpool(receiver.store)
     except ClientDisconnect as error:
         raise Problem(400, "the body is not complete") from error
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise Problem(507, _NO_SPACE) from error
     finally:
         receiver.remove()
     if not outcomes.stored and not outcomes.failures:

@@ -41,8 +41,8 @@ async def _rows(request: Request) -> tuple[FolderArchive, list[Row]]:
     return archive, rows
 
 
-def _path(archive: FolderArchive, row: Row) -> Path:
-    path = archive.path_of(row.instance.sop_instance_uid)
+async def _path(archive: FolderArchive, row: Row) -> Path:
+    path = await run_in_threadpool(archive.path_of, row.instance.sop_instance_uid)
     if path is None:
         raise Problem(404, "the archive has no such instance any more")
     return path
@@ -57,11 +57,11 @@ async def retrieve(request: Request) -> Response:
     for one in accepted(request):
         unfit = [row for row in rows if not one.covers_syntax(row.transfer_syntax_uid)]
         if one.covers_part(DICOM) and not unfit:
-            paths = archive.fetch([row.instance for row in rows], archive.folder)
+            paths = await run_in_threadpool(archive.fetch, [row.instance for row in rows], archive.folder)
             return multipart_response([_object(paths[row.instance.sop_instance_uid], row) for row in rows], DICOM)
         if one.covers(DICOM) and not unfit and len(rows) == 1:
             headers = {"Content-Length": str(rows[0].size_bytes)}
-            return StreamingResponse(file_pieces(_path(archive, rows[0])), media_type=DICOM, headers=headers)
+            return StreamingResponse(file_pieces(await _path(archive, rows[0])), media_type=DICOM, headers=headers)
     raise Problem(
         406,
         'objects are sent as multipart/related; type="application/dicom", single ones also as application/dicom, in the'
@@ -110,7 +110,7 @@ async def retrieve_frames(request: Request) -> Response:
     archive, rows = await _rows(request)
     numbers = _frame_numbers(request.path_params["frames"])
     limits = state_of(request).settings.limits()
-    source = await run_in_threadpool(open_frames, _path(archive, rows[0]), limits)
+    source = await run_in_threadpool(open_frames, await _path(archive, rows[0]), limits)
     if source is None:
         raise Problem(404, "the instance has no pixel data")
     if max(numbers) > source.number_of_frames:
@@ -153,7 +153,7 @@ def _frame_type(ranges: Sequence[MediaType], source: FrameSource) -> str:
 async def retrieve_bulk_data(request: Request) -> Response:
     """GET of a value that metadata only refer to."""
     archive, rows = await _rows(request)
-    path, where = _path(archive, rows[0]), request.path_params["where"]
+    path, where = await _path(archive, rows[0]), request.path_params["where"]
     limits = state_of(request).settings.limits()
     ranges = accepted(request)
     if where == _PIXEL_DATA:

@@ -242,6 +242,15 @@ def test_leftovers_of_dead_writers_are_removed(archive: FolderArchive) -> None:
     assert (old.exists(), new.exists()) == (False, True)
 
 
+def test_connections_of_threads_that_have_ended_are_closed(archive: FolderArchive) -> None:
+    for _ in range(20):
+        thread = Thread(target=archive.list_series)
+        thread.start()
+        thread.join()
+    opened = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.exists()]
+    assert sum(name == str(archive.folder / "index.sqlite3") for name in opened) <= 3
+
+
 def test_threads_may_use_it_at_the_same_time(archive: FolderArchive) -> None:
     outcomes: list[Outcome] = []
 

@@ -56,7 +56,8 @@ def test_nothing_that_was_answered_is_lost_or_half_there_after_sigkill(tmp_path:
         for _ in range(chance.randint(1, 150)):
             answered.add(child.stdout.readline().split()[0])
         os.kill(child.pid, signal.SIGKILL)
-        rest = child.communicate()[0].split("\n")[:-1]  # the last line may be half
+        rest = child.stdout.read().split("\n")[:-1]  # the last line may be half
+        child.communicate()
         answered |= {line.split()[0] for line in rest}
         with closing(FolderArchive(tmp_path)) as archive:
             there = {one.sop_instance_uid for one in archive.find_instances(sorted(answered))}

@@ -146,6 +146,14 @@ def test_an_archive_with_its_own_dicomweb_is_named(tmp_path: Path, path: str) ->
         assert url in client.get("/").text
 
 
+def test_nothing_is_taken_when_the_disk_is_nearly_full(tmp_path: Path) -> None:
+    service = ServiceSettings(min_free_bytes=2**60)
+    with closing(FolderArchive(tmp_path)) as archive, asked(archive, tmp_path, service=service) as client:
+        answer = client.post("/dicom-web/studies", encoded(ct()), headers={"Content-Type": "application/dicom"})
+        assert (answer.status_code, list(answer.json())) == (507, ["message"])
+        assert client.get("/dicom-web/studies").json() == []
+
+
 def test_requests_are_logged_without_identifiers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "segqa")
     with closing(FolderArchive(tmp_path)) as archive, asked(archive, tmp_path) as client:

@@ -213,7 +213,7 @@ def test_others_are_told_what_was_stored(tmp_path: Path) -> None:
             ledger=Ledger(),
             inbox=Inbox(tmp_path / "inbox"),
             settings=Settings(),
-            service=ServiceSettings(),
+            service=ServiceSettings(min_free_bytes=0),
             on_stored=lambda stored: told.extend(one.sop_instance_uid for one in stored),
         )
         with running(app) as client:
