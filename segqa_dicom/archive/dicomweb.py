@@ -116,7 +116,7 @@ class DicomwebArchive:
             return found
 
         found: dict[tuple[str, str], Series] = {}
-        for row in self._rows(page, _SERIES_INSTANCE_UID):
+        for row in self._rows(page):
             series = _series(row, study_instance_uid)
             # Servers answer with everything to filters that they do not know.
             if (
@@ -139,7 +139,7 @@ class DicomwebArchive:
             )
             return found
 
-        rows = self._rows(page, _SOP_INSTANCE_UID)
+        rows = self._rows(page)
         instances = (_instance(row, study_instance_uid, series_instance_uid) for row in rows)
         asked = (study_instance_uid, series_instance_uid)
         return _different(
@@ -158,7 +158,8 @@ class DicomwebArchive:
     def _knows_uid_lists(self) -> bool:
         """Whether the server matches lists of UIDs; found out once, with an instance that is there."""
         if self._takes_uid_lists is None:
-            some = next(iter(self._instances({"limit": "1"})), None)
+            rows = self.patience.again(lambda: self._search({"limit": "1"}))
+            some = next((one for row in rows if (one := _instance(row))), None)
             if some is None:
                 return True  # an empty archive has none of the list either
             try:
@@ -170,22 +171,26 @@ class DicomwebArchive:
 
     def _find(self, uids: Sequence[str]) -> list[Instance]:
         wanted = {normalised_uid(uid, what="SOP Instance UID") for uid in uids}
-        found = self._instances({"SOPInstanceUID": ",".join(sorted(wanted)), "limit": str(PAGE)})
-        foreign = sum(one.sop_instance_uid not in wanted for one in found)
-        if foreign:
-            raise PeerRefused(f"{self.url} does not search by SOP Instance UID: it answers with other instances")
+        query = {"SOPInstanceUID": ",".join(sorted(wanted)), "limit": str(PAGE)}
+        found: list[Instance] = []
+        missing = set(wanted)
+        for row in self._rows(lambda offset: self._search(query | ({"offset": str(offset)} if offset else {}))):
+            if (one := _instance(row)) is None:
+                continue
+            if one.sop_instance_uid not in wanted:
+                raise PeerRefused(f"{self.url} does not search by SOP Instance UID: it answers with other instances")
+            found.append(one)
+            missing.discard(one.sop_instance_uid)
+            if not missing:
+                break  # else another page would be asked for
         return found
 
-    def _instances(self, query: Mapping[str, str]) -> list[Instance]:
+    def _search(self, query: Mapping[str, str]) -> list[_Row]:
         # dicomweb-client would send commas as %2C, which Orthanc's older plugin takes literally.
         path = f"/instances?{urlencode(query, safe=',')}"
+        return _rows_of(self.peer.json("GET", path, accept="application/dicom+json") or [])
 
-        def ask() -> list[_Row]:
-            return _rows_of(self.peer.json("GET", path, accept="application/dicom+json") or [])
-
-        return [one for row in self.patience.again(ask) if (one := _instance(row))]
-
-    def _rows(self, page: Callable[[int], Sequence[_Row]], key: str) -> Iterator[_Row]:
+    def _rows(self, page: Callable[[int], Sequence[_Row]]) -> Iterator[_Row]:
         """All rows of a search, whatever number of them the server gives at a time."""
         seen: set[object] = set()
 
@@ -196,16 +201,16 @@ class DicomwebArchive:
                 except requests.HTTPError as error:
                     if error.response is None or error.response.status_code != _NOT_FOUND:
                         raise
-            self._instances({"limit": "1"})  # raises if it is not the study that is not there, but DICOMweb
+            self._search({"limit": "1"})  # raises if it is not the study that is not there, but DICOMweb
             return []
 
         offset = 0
         while rows := self.patience.again(partial(ask, offset)):
-            fresh = [row for row in rows if (_text(row, _STUDY_INSTANCE_UID), _text(row, key)) not in seen]
+            fresh = [row for row in rows if _key(row) not in seen]
             if not fresh:
                 return  # the server does not know `offset`
             yield from fresh
-            seen.update((_text(row, _STUDY_INSTANCE_UID), _text(row, key)) for row in fresh)
+            seen.update(map(_key, fresh))
             offset += len(rows)
 
     # --- WADO-RS
@@ -409,6 +414,10 @@ def _text(row: _Row, tag: str) -> str:
     element = row.get(tag)
     values = element.get("Value") if isinstance(element, dict) else None
     return "\\".join(str(value) for value in values).strip(" \0") if isinstance(values, list) else ""
+
+
+def _key(row: _Row) -> tuple[str, ...]:
+    return tuple(_text(row, tag) for tag in (_STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID, _SOP_INSTANCE_UID))
 
 
 def _instance(row: _Row, study: str = "", series: str = "") -> Instance | None:
