@@ -9,9 +9,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings
+
 from segqa_dicom.checks import all_rules, default_ruleset
 from segqa_dicom.checks.left_out import LEFT_OUT
-from segqa_dicom.config import Settings
+from segqa_dicom.config import ServiceSettings, Settings
 
 _MADE = "<!-- made by `python -m segqa_dicom.docs docs`; do not edit -->\n\n"
 
@@ -52,13 +55,21 @@ def codes_page() -> str:
 
 def settings_page() -> str:
     """``settings.md``: environment variables."""
-    rows = [
-        f"| `SEGQA_{name.upper()}` | {field.default} | {field.description} |"
-        for name, field in Settings.model_fields.items()
-    ]
-    return f"# Settings\n\n{_MADE}Environment variables; everything else is an option of the command line.\n\n" + (
-        "| variable | default | meaning |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+    return (
+        f"# Settings\n\n{_MADE}Environment variables; everything else is an option of the command line. For the service"
+        " each may also be a file of that name in small letters (`segqa_archive_password`) in the folder that"
+        " `SEGQA_SECRETS_DIR` names (default `/run/secrets`).\n\n"
+        f"## Reviewing\n\n{_table_of(Settings)}\n## The service\n\n{_table_of(ServiceSettings)}"
     )
+
+
+def _table_of(settings: type[BaseSettings]) -> str:
+    rows = []
+    for name, field in settings.model_fields.items():
+        default = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
+        shown = "" if default == "" else default
+        rows.append(f"| `SEGQA_{name.upper()}` | {shown} | {field.description} |\n")
+    return "| variable | default | meaning |\n|---|---|---|\n" + "".join(rows)
 
 
 def structures_page() -> str:

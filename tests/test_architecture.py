@@ -22,8 +22,15 @@ MAY_IMPORT = {
     "reading": BASE | {"model"},
     "sr": BASE | {"model", "anatomy", "measures", "checks", "report"},
     "phantoms": BASE | {"model", "anatomy"},
+    "inbox": set(),
+    "archive": BASE | {"reading", "log"},
+    "ledger": {"errors"},
+    "node": BASE | {"reading", "inbox", "config", "log"},
+    "web": BASE | {"reading", "inbox", "archive", "config", "log"},
+    "service": BASE | {"model", "measures", "checks", "pipeline", "reading", "sr", "phantoms", "batch", "config", "log",
+                       "inbox", "archive", "ledger", "node", "web"},
     "selftest": BASE | {"model", "anatomy", "checks", "report", "pipeline", "reading", "phantoms", "log"},
-}
+}  # fmt: skip
 PURE = ("model", "anatomy", "measures", "checks", "report", "pipeline")
 FORBIDDEN_IN_PURE = {
     "pydicom", "highdicom", "celery", "requests", "socket", "time", "datetime", "random", "logging", "pathlib",
@@ -58,6 +65,16 @@ def test_pure_rooms_know_no_clock_disk_or_network(room: str) -> None:
         if name == room:
             found = {module.split(".")[0] for module in imported(path)} & FORBIDDEN_IN_PURE
             assert found == set(), path
+
+
+@pytest.mark.parametrize("face", ["cli", "cli_service", "web"])
+def test_faces_are_imported_by_those_who_start_them_only(face: str) -> None:
+    users = {
+        name
+        for name, path in modules()
+        if f"segqa_dicom.{face}" in {".".join(m.split(".")[:2]) for m in imported(path)}
+    }
+    assert users <= {face, "cli", "__main__", "service"}
 
 
 def test_only_sr_imports_highdicom_sr() -> None:

@@ -16,6 +16,8 @@ from segqa_dicom.service.arrivals import Arrivals
 _SAMPLE = 3
 """Finished cases of which each sweep asks whether their documents are still there."""
 _AMONG = 500
+_WAITING_AT_ONCE = 50
+"""CT series that each sweep looks at again because a segmentation waits there; a net below the feed, so some will do."""
 _AT_ONCE = 200
 
 
@@ -45,9 +47,11 @@ def sweep(archive: Archive, ledger: Ledger, *, now: float, seed: int | None = No
     seed : of the sample of finished cases
     """
     expired = ledger.requeue_expired(now)
+    chance = random.Random(seed)  # noqa: S311 - a sample, no secret
     waiting = ledger.waiting_subjects()
+    waiting = chance.sample(waiting, min(_WAITING_AT_ONCE, len(waiting)))
     ledger.touch_many([Touch(series, None, arrived_at=now, check_at=now) for series in waiting])
-    replayed = _replay_lost(archive, ledger, now, random.Random(seed))  # noqa: S311 - a sample, no secret
+    replayed = _replay_lost(archive, ledger, now, chance)
     repaired = Repaired(expired, len(waiting), replayed)
     if expired or replayed:
         log.event("sweep", **repaired.as_json())

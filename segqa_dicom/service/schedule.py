@@ -55,7 +55,8 @@ class Scheduler:
         if rows:
             images = self._images(subject)
             present = {one.sop_instance_uid for one in images}
-            present |= self._elsewhere(rows, present)
+            if images:
+                present |= self._elsewhere(rows, present)
             arrived_at = subject.arrived_at
             decision = decide(rows, present, arrived_at=arrived_at, now=now, deadline_s=self._deadline_s)
             check_at = decision.check_at

@@ -24,6 +24,8 @@ from segqa_dicom.service.setup import Setup
 WORKER_GRACE_S = 60.0
 """Time for a worker to finish its case; after that it is ended, and somebody else takes the case."""
 GRACE_S = 15.0
+PRIVATE = 0o077
+"""Files of the service hold patient data: nobody else on this machine may read them."""
 _LONGEST_PAUSE_S = 30.0
 _STEADY_S = 20.0
 """A process that lived so long is started again at once."""
@@ -69,6 +71,7 @@ class Supervisor:
 
         Raises `ConfigurationError` if something cannot start as it was told to.
         """
+        os.umask(PRIVATE)
         self.setup.make_folders()
         loops.remove_leftovers(self.setup)
         with self.setup.open_ledger() as ledger:
@@ -182,6 +185,7 @@ def _hear(role: _Role, timeout_s: float) -> bool:
 
 def _child(loop: Callable[..., None], arguments: tuple[Any, ...], pipe: Connection, level: int) -> None:
     """The whole life of a process."""
+    os.umask(PRIVATE)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("segqa").setLevel(level)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the supervisor ends them in order

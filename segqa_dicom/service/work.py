@@ -16,7 +16,7 @@ from segqa_dicom.archive.content import content_digest
 from segqa_dicom.batch import reviewed_case
 from segqa_dicom.checks import rule_titles
 from segqa_dicom.errors import InputError, PeerError
-from segqa_dicom.ledger import Claim, Ledger, OutboxDocument, SegmentationState, Touch
+from segqa_dicom.ledger import CaseState, Claim, Ledger, OutboxDocument, SegmentationState, Touch
 from segqa_dicom.model import Case, ContentConflict
 from segqa_dicom.progress import Progress
 from segqa_dicom.reading.case import read_case
@@ -28,6 +28,8 @@ from segqa_dicom.sr.codes import TITLES
 
 PEER_PAUSE_S = 10.0
 """So long a case rests whose archive does not answer."""
+OLDER_PAUSE_S = 2.0
+"""So long a case rests while an older revision of it is under way."""
 OTHER_RULES_PAUSE_S = 15.0
 """So long a case rests that is to be reviewed by other rules than this worker has."""
 
@@ -108,6 +110,8 @@ class Worker:
             if not claim.to_deliver:
                 if claim.case.ruleset_hash != self._ruleset.hash:
                     return self._leave_to_others(claim)
+                if self._is_older_under_way(claim):
+                    return self._hand_back(claim, "an older revision is under way", OLDER_PAUSE_S)
                 documents = self._documents(claim, lease.check)
                 lease.check()
                 held = self._ledger.produced(
@@ -128,6 +132,14 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - a mistake of ours costs this case, and is named as one
             log.LOGGER.exception("case %s", claim.case_id)
             return self._fail(claim, f"internal error of segqa, please report it ({type(error).__name__})", final=False)
+
+    def _is_older_under_way(self, claim: Claim) -> bool:
+        """Whether documents that this revision is to replace may still be on their way."""
+        series, revision = claim.case.ct_series_instance_uid, claim.case.revision
+        return any(
+            case.revision < revision and case.state in (CaseState.RUNNING, CaseState.STORING, CaseState.STORED)
+            for case in self._ledger.cases(subject=series)
+        )
 
     # From files to documents
 
