@@ -17,7 +17,7 @@ _SAMPLE = 3
 """Finished cases of which each sweep asks whether their documents are still there."""
 _AMONG = 500
 _WAITING_AT_ONCE = 50
-"""CT series that each sweep looks at again because a segmentation waits there; a net below the feed, so some will do."""
+"""CT series that each sweep looks at again because a segmentation waits there: a net below the feed, some will do."""
 _AT_ONCE = 200
 
 
