@@ -249,9 +249,9 @@ def test_server_that_ignores_filters_is_noticed(server: Proxy) -> None:
     there = archive(server.url)
     assert {one.sop_instance_uid for one in there.list_instances(STUDY, SERIES)} == {f"{SERIES}.1", f"{SERIES}.2"}
     with pytest.raises(PeerRefused, match="search"):
-        there.find_instances([f"{SERIES}.1"])
+        there.find_instances([f"{SERIES}.9"])
     with pytest.raises(PeerRefused, match="search"):
-        there.find_instances([f"{SERIES}.1", f"{SERIES}.2"])
+        there.find_instances([f"{SERIES}.1", f"{SERIES}.9"])
 
 
 def test_server_that_does_not_know_offset_gives_each_row_once(server: Proxy) -> None:
