@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -165,3 +166,14 @@ def test_waiting_instances_come_and_go(inbox: Inbox, tmp_path: Path) -> None:
     for path in inbox.waiting():
         path.unlink()
     assert not waiting.holds(CT_CLASS, uid(1))
+
+
+def test_waiting_instances_of_a_folder_that_has_not_changed_are_known(inbox: Inbox) -> None:
+    for path in write_ct(inbox.parts, 3):
+        inbox.accept(path)
+    os.utime(inbox.folder, (1_000_000_000, 1_000_000_000))
+    waiting = WaitingInstances(inbox)
+    assert [waiting.holds(CT_CLASS, uid(number)) for number in (0, 1, 2, 3)] == [True, True, True, False]
+    (more,) = write_ct(inbox.parts, 4)[3:]
+    inbox.accept(more)
+    assert waiting.holds(CT_CLASS, uid(3))
