@@ -102,6 +102,8 @@ class Setup:
             user=settings.archive_user,
             password=settings.archive_password.get_secret_value(),
             timeout_s=settings.archive_timeout_s,
+            limits=limits,
+            scratch=self.work_folder,
         )
 
     def ruleset(self) -> RuleSet:
