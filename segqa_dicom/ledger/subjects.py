@@ -65,6 +65,25 @@ class Subjects(Database):
             ],
         )
 
+    def look_again(self, ct_series_instance_uids: Iterable[str], *, now: float) -> None:
+        """Have subjects evaluated now although nothing has arrived; unknown ones are added.
+
+        `arrived_at` stays, and whoever waits for the end of a quiet time goes on waiting for it.
+        """
+        rows = [
+            {"ct_series_instance_uid": uid, "arrived_at": now, "check_at": now, "quiet_s": 0.0, "is_touched": False}
+            for uid in sorted(set(ct_series_instance_uids))
+        ]
+        statement = self._insert(subjects)
+        new, old = statement.excluded, subjects.c
+        statement = statement.on_conflict_do_update(
+            index_elements=[old.ct_series_instance_uid],
+            set_={"check_at": case((old.is_touched, old.check_at), else_=new.check_at)},
+        )
+        if rows:
+            with self._writing() as connection:
+                connection.execute(statement, rows)
+
     def due_subjects(self, now: float, limit: int) -> list[Subject]:
         """Subjects to evaluate now, the most overdue first."""
         query = select(subjects).where(is_due(now)).order_by(subjects.c.check_at, subjects.c.ct_series_instance_uid)

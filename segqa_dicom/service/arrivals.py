@@ -62,15 +62,17 @@ class Arrivals:
 
     def note_conflict(self, instance: Instance, outcome: Stored, *, now: float) -> None:
         """Note that an object came with another content than the one that is kept."""
+        # What came may claim to be of another series; the review of the one that is kept is to tell of it.
+        kept = self._archive.find_instances([instance.sop_instance_uid]) or [instance]
         conflict = Conflict(
             sop_instance_uid=instance.sop_instance_uid,
             kept_digest=outcome.kept_digest,
             refused_digest=outcome.refused_digest,
-            series_instance_uid=instance.series_instance_uid,
+            series_instance_uid=kept[0].series_instance_uid,
             seen_at=now,
         )
-        if self._ledger.add_conflict(conflict):
-            self.note([instance], now=now)
+        self._ledger.add_conflict(conflict)
+        self.note(kept, now=now)  # also if it was noted before: whoever noted it may have died then
 
     def _touch(self, series: str, study: str | None, now: float) -> Touch:
         return Touch(series, study, arrived_at=now, check_at=now + self._debounce_s)

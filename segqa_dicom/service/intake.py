@@ -37,7 +37,14 @@ class Intake:
         self._quarantine, self._limits = quarantine, limits
 
     def run_once(self, *, now: float) -> int:
-        """Take up to 100 files, oldest first; returns how many. Raises `PeerError` if archive or ledger fail."""
+        """Take up to 100 files, oldest first; returns how many. Raises `PeerError` if archive or ledger fail.
+
+        None if somebody else is just taking files: two at a time would take them away from each other.
+        """
+        with self._inbox.emptying() as is_alone:
+            return self._take(now) if is_alone else 0
+
+    def _take(self, now: float) -> int:
         paths = self._inbox.waiting(BATCH)
         known: list[tuple[Path, Instance]] = []
         for path in paths:
@@ -57,8 +64,8 @@ class Intake:
                 self._put_aside(path, instance.sop_instance_uid, "Refused", outcome.reason, now)
                 continue
             if outcome.outcome is Outcome.CONFLICT:
-                self._keep_refused(path, outcome)
                 self._arrivals.note_conflict(instance, outcome, now=now)
+                self._keep_refused(path, outcome, now)
             else:
                 taken.append((path, instance))
         files = {instance.sop_instance_uid: path for path, instance in taken}
@@ -66,10 +73,13 @@ class Intake:
         for path, _ in known:
             path.unlink(missing_ok=True)
 
-    def _keep_refused(self, path: Path, outcome: Stored) -> None:
-        """The other content of an object is kept for whoever wants to find out where it came from."""
-        name = f"{log.hashed(outcome.sop_instance_uid)}-{outcome.refused_digest[:16]}.dcm"
-        path.rename(self._quarantine / name)
+    def _keep_refused(self, path: Path, outcome: Stored, now: float) -> None:
+        """The other content of an object is kept, once, for whoever wants to find out where it came from."""
+        uid = outcome.sop_instance_uid
+        target = self._quarantine / f"{log.hashed(uid)}-{outcome.refused_digest[:16]}.dcm"
+        reason = outcome.reason or "another content with this SOP Instance UID is there, and stays"
+        self._ledger.refuse(sop_instance_uid=uid, name="Conflict", reason=reason, path=str(target), now=now)
+        path.rename(target)
 
     def _put_aside(self, path: Path, uid: str, name: str, reason: str, now: float) -> None:
         target = self._quarantine / path.name

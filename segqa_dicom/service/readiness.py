@@ -63,6 +63,21 @@ def decide(
     return Decision(tuple(reviewable), missing, tuple(waiting), min(due, default=None))
 
 
+def majority(counts: Mapping[str, int], absent: int) -> str | None:
+    """The CT series that most images of a segmentation are in, as soon as those that are absent cannot change that.
+
+    counts : images that have arrived, by series; 0 for a series that is named only
+    absent : images, or series if no images are named, that have not arrived
+
+    None if there is none yet. Of two with as many images it is the one with the smaller UID, as in `reading.grouping`.
+    """
+    ranked = sorted(counts, key=lambda uid: (-counts[uid], uid))
+    if not ranked:
+        return None
+    second = counts[ranked[1]] if len(ranked) > 1 else 0
+    return ranked[0] if not absent or counts[ranked[0]] - second > absent else None
+
+
 def revision_key(
     ct_series_instance_uid: str,
     present: Iterable[str],

@@ -9,7 +9,7 @@ from itertools import islice
 
 from segqa_dicom import log
 from segqa_dicom.archive import Archive, Instance
-from segqa_dicom.ledger import CaseState, Ledger, Touch
+from segqa_dicom.ledger import CaseState, Ledger
 from segqa_dicom.progress import Progress, silent
 from segqa_dicom.service.arrivals import Arrivals
 
@@ -50,7 +50,7 @@ def sweep(archive: Archive, ledger: Ledger, *, now: float, seed: int | None = No
     chance = random.Random(seed)  # noqa: S311 - a sample, no secret
     waiting = ledger.waiting_subjects()
     waiting = chance.sample(waiting, min(_WAITING_AT_ONCE, len(waiting)))
-    ledger.touch_many([Touch(series, None, arrived_at=now, check_at=now) for series in waiting])
+    ledger.look_again(waiting, now=now)
     replayed = _replay_lost(archive, ledger, now, chance)
     repaired = Repaired(expired, len(waiting), replayed)
     if expired or replayed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,12 +13,23 @@ from segqa_dicom.ledger import Case, Ledger, NewCase, SegmentationRow, Segmentat
 from segqa_dicom.measures.results import MEASURING_VERSION
 from segqa_dicom.reading.grouping import group
 from segqa_dicom.reading.limits import Limits
-from segqa_dicom.reading.scan import SEG_CLASSES, scan
-from segqa_dicom.service.readiness import decide, revision_key
+from segqa_dicom.reading.scan import CT_CLASSES, SEG_CLASSES, Header, scan
+from segqa_dicom.service.readiness import QUIET_S, decide, majority, revision_key
+from segqa_dicom.uids import digest
 
 _BATCH = 50
-_RESOLVE_EVERY_S = 5.0
-"""The archive is asked so often where a segmentation belongs that does not name one CT series."""
+_LOOKED_FOR = 3
+"""So many of the images of a segmentation tell whether they came in another series than the one that it names."""
+_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 5.0, 300.0
+"""Between two questions to the archive where a segmentation belongs that does not name one CT series."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """The CT series that a segmentation was drawn on; or None, and why it is not known."""
+
+    series: str | None
+    reason: str = ""
 
 
 class Scheduler:
@@ -40,6 +52,7 @@ class Scheduler:
         self._archive, self._ledger, self._ruleset, self._limits = archive, ledger, ruleset, limits
         self._deadline_s, self._work_folder = deadline_s, work_folder
         self._try_again_at: dict[str, float] = {}
+        self._compared: dict[str, str] = {}
 
     def run_once(self, *, now: float) -> list[Case]:
         """Evaluate what is due; returns the revisions that were opened. Raises `PeerError` if a peer fails."""
@@ -62,10 +75,8 @@ class Scheduler:
             check_at = decision.check_at
             if decision.reviewable and images:
                 opened = self._open(subject, images, decision.reviewable, dict(decision.missing), now)
-            for row in decision.waiting:
-                if not images and now >= row.arrived_at + self._deadline_s:
-                    reason = "the CT that it was drawn on has not arrived"
-                    self._ledger.mark_segmentation(row.sop_instance_uid, SegmentationState.INCOMPLETE, reason)
+            if not images:
+                self._without_images(decision.waiting, now)
         # Last, so that a crash before it means doing the same again.
         self._ledger.evaluated(series, subject.arrived_at, now=now, check_at=check_at)
         return opened
@@ -114,13 +125,25 @@ class Scheduler:
             )
         return case
 
+    def _without_images(self, rows: tuple[SegmentationRow, ...], now: float) -> None:
+        """Segmentations on a CT series of which nothing is there: their images may have come in another one."""
+        for row in rows:
+            first = self._archive.find_instances(row.referenced_instances[:_LOOKED_FOR])
+            series = next((one.series_instance_uid for one in first if one.sop_class_uid in CT_CLASSES), None)
+            if series is not None and series != row.ct_series_instance_uid:
+                self._resolved(row, series, now)
+            elif now >= row.arrived_at + self._deadline_s:
+                reason = "the CT that it was drawn on has not arrived"
+                self._ledger.mark_segmentation(row.sop_instance_uid, SegmentationState.INCOMPLETE, reason)
+
     def _images(self, subject: Subject) -> list[Instance]:
         """What of the CT series is in the archive."""
         series = subject.ct_series_instance_uid
         studies = {subject.ct_study_instance_uid} - {None}
         if not studies:
             studies = {one.study_instance_uid for one in self._archive.list_series(series_instance_uid=series)}
-        return [one for study in sorted(map(str, studies)) for one in self._archive.list_instances(study, series)]
+        found = [one for study in sorted(map(str, studies)) for one in self._archive.list_instances(study, series)]
+        return [one for one in found if one.sop_class_uid in CT_CLASSES]
 
     def _elsewhere(self, rows: list[SegmentationRow], present: set[str]) -> set[str]:
         """Images that segmentations name and that are in other series: they have arrived, too."""
@@ -131,46 +154,76 @@ class Scheduler:
 
     def _resolve(self, now: float) -> None:
         for row in self._ledger.unresolved_segmentations():
-            if now < self._try_again_at.get(row.sop_instance_uid, now):
+            uid, waited_s = row.sop_instance_uid, now - row.arrived_at
+            if now < self._try_again_at.get(uid, now):
                 continue
-            self._try_again_at[row.sop_instance_uid] = now + _RESOLVE_EVERY_S
-            series = self._series_of(row)
-            if series is not None:
-                del self._try_again_at[row.sop_instance_uid]
-                self._ledger.resolve_segmentation(row.sop_instance_uid, series)
-                self._ledger.touch_many([Touch(series, None, arrived_at=now, check_at=now)])
-            elif row.state is SegmentationState.WAITING and now >= row.arrived_at + self._deadline_s:
-                reason = "it names no CT series that has arrived"
-                self._ledger.mark_segmentation(row.sop_instance_uid, SegmentationState.INCOMPLETE, reason)
+            # The longer it has been waiting, the less likely it is that its CT comes in this moment.
+            self._try_again_at[uid] = now + min(max(_SHORTEST_PAUSE_S, waited_s / 10), _LONGEST_PAUSE_S)
+            place = self._place_of(row, now)
+            if place.series is not None:
+                self._resolved(row, place.series, now)
+            elif row.state is SegmentationState.WAITING and waited_s >= self._deadline_s:
+                self._ledger.mark_segmentation(uid, SegmentationState.INCOMPLETE, place.reason)
 
-    def _series_of(self, row: SegmentationRow) -> str | None:
+    def _resolved(self, row: SegmentationRow, series: str, now: float) -> None:
+        self._try_again_at.pop(row.sop_instance_uid, None)
+        self._compared.pop(row.sop_instance_uid, None)
+        self._ledger.resolve_segmentation(row.sop_instance_uid, series)
+        self._ledger.touch_many([Touch(series, None, arrived_at=row.arrived_at, check_at=now)])
+
+    def _place_of(self, row: SegmentationRow, now: float) -> _Place:
         """The CT series that a segmentation was drawn on, as far as its references and the archive tell."""
-        counts: dict[str, int] = {}
-        for one in self._archive.find_instances(row.referenced_instances):
-            counts[one.series_instance_uid] = counts.get(one.series_instance_uid, 0) + 1
-        for uid in row.referenced_series:
-            if any(one.modality == "CT" for one in self._archive.list_series(series_instance_uid=uid)):
-                counts.setdefault(uid, 0)
-        if counts:
-            return max(sorted(counts), key=lambda uid: counts[uid])
-        if row.referenced_instances or row.referenced_series:
-            return None
-        return self._series_by_position(row)
+        if not (row.referenced_instances or row.referenced_series):
+            return self._place_by_position(row, now)
+        named = [
+            uid
+            for uid in row.referenced_series
+            if any(one.modality == "CT" for one in self._archive.list_series(series_instance_uid=uid))
+        ]
+        counts = dict.fromkeys(named, 0)
+        found = self._archive.find_instances(row.referenced_instances)
+        for one in found:
+            if one.sop_class_uid in CT_CLASSES:
+                counts[one.series_instance_uid] = counts.get(one.series_instance_uid, 0) + 1
+        absent = len(set(row.referenced_instances)) - len({one.sop_instance_uid for one in found})
+        if not row.referenced_instances:
+            absent = len(row.referenced_series) - len(named)
+        is_over = now >= row.arrived_at + self._deadline_s
+        return _Place(majority(counts, 0 if is_over else absent), "it names no CT series that has arrived")
 
-    def _series_by_position(self, row: SegmentationRow) -> str | None:
-        """By frame of reference, among the CT series of its study."""
+    def _place_by_position(self, row: SegmentationRow, now: float) -> _Place:
+        """By frame of reference and position, among the CT series of its study, when nothing more comes."""
         found = self._archive.list_series(study_instance_uid=row.study_instance_uid, modality="CT")
+        reason = "it names no CT series"
         if not found:
-            return None
-        if len(found) == 1:
-            return found[0].series_instance_uid
-        itself = Instance(row.study_instance_uid, row.series_instance_uid, row.sop_instance_uid, row.sop_class_uid)
+            return _Place(None, f"{reason}, and its study has none")
+        arrived = [subject.arrived_at for one in found if (subject := self._ledger.subject(one.series_instance_uid))]
+        if now < max(row.arrived_at, *arrived, 0.0) + QUIET_S:
+            return _Place(None, reason)
         images = [
             one for s in found for one in self._archive.list_instances(s.study_instance_uid, s.series_instance_uid)
         ]
+        key = digest(sorted(one.sop_instance_uid for one in images))
+        if self._compared.get(row.sop_instance_uid) == key:
+            return _Place(None, row.reason or reason)
+        place = self._compare_positions(row, images)
+        self._compared[row.sop_instance_uid] = key
+        if place.series is None:
+            self._ledger.mark_segmentation(row.sop_instance_uid, row.state, place.reason)
+        return place
+
+    def _compare_positions(self, row: SegmentationRow, images: list[Instance]) -> _Place:
+        itself = Instance(row.study_instance_uid, row.series_instance_uid, row.sop_instance_uid, row.sop_class_uid)
         with TemporaryDirectory(dir=self._work_folder, prefix="grouping-") as folder:
             files = self._archive.fetch([itself, *images], Path(folder))
             headers, _ = scan(files.values(), self._limits)
-            cases, _ = group([one for one in headers if one.sop_class_uid not in SEG_CLASSES
-                              or one.sop_instance_uid == row.sop_instance_uid], self._limits)  # fmt: skip
-        return cases[0].name if cases else None
+            cases, left_out = group([one for one in headers if _is_wanted(one, row)], self._limits)
+        if cases:
+            return _Place(cases[0].name)
+        reasons = [one.reason for one in left_out if one.sop_instance_uid == row.sop_instance_uid]
+        return _Place(None, reasons[0] if reasons else "it cannot be read any more")
+
+
+def _is_wanted(header: Header, row: SegmentationRow) -> bool:
+    """Other segmentations of the study do not matter."""
+    return header.sop_class_uid not in SEG_CLASSES or header.sop_instance_uid == row.sop_instance_uid

@@ -165,9 +165,11 @@ class Worker:
         images = self._archive.list_instances(row.ct_study_instance_uid, row.ct_series_instance_uid)
         segmentations = self._archive.find_instances(row.segmentations)
         files = self._archive.fetch([*images, *segmentations], folder)
-        headers, unreadable = scan(sorted(set(files.values())), self._limits)
+        headers, unusable = scan(sorted(set(files.values())), self._limits)
         cases, ungrouped = group(headers, self._limits)
-        left_out = [*unreadable, *ungrouped]
+        uids = {path: uid for uid, path in files.items()}
+        unreadable = [replace(one, sop_instance_uid=uids[one.path]) for one in unusable if not one.sop_instance_uid]
+        left_out = [*unreadable, *(one for one in ungrouped if one.is_segmentation)]
         self._note_left_out(left_out)
         for case in cases:
             if case.name == row.ct_series_instance_uid:
@@ -240,9 +242,16 @@ class Worker:
         return sr.case_key(case.ct.record, records, self._ruleset.hash, case.conflicts)
 
     def _note_left_out(self, left_out: Sequence[NotReviewed]) -> None:
+        """Objects that nothing can be said about: they stay in the archive, and are listed with those in quarantine."""
         for one in left_out:
-            if one.is_segmentation and one.sop_instance_uid:
-                self._ledger.mark_segmentation(one.sop_instance_uid, SegmentationState.REFUSED, one.reason)
+            uid = one.sop_instance_uid
+            if uid is None:
+                continue
+            if one.is_segmentation:
+                self._ledger.mark_segmentation(uid, SegmentationState.REFUSED, one.reason)
+            self._ledger.refuse(
+                sop_instance_uid=uid, name="NotReviewed", reason=one.reason, path="in the archive", now=self._clock()
+            )
 
     # From the outbox to the archive
 

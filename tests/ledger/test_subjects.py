@@ -164,3 +164,16 @@ def test_subjects_with_waiting_segmentations_are_listed_once(ledger: Ledger) -> 
         ledger.add_segmentation(segmentation(uid, subject))
     ledger.mark_segmentation("4.9.1", SegmentationState.REVIEWED)
     assert ledger.waiting_subjects() == ["1.1", "2.1"]
+
+
+def test_looking_again_moves_nothing_but_what_waits_for_a_deadline(ledger: Ledger) -> None:
+    ledger.look_again([], now=NOW)
+    ledger.look_again(["1.1"], now=NOW)
+    assert [one.ct_series_instance_uid for one in ledger.due_subjects(NOW, 10)] == ["1.1"]
+    ledger.touch("1.1", "1.0", arrived_at=NOW + 1, check_at=NOW + 6)
+    ledger.look_again(["1.1"], now=NOW + 2)
+    assert ledger.due_subjects(NOW + 5, 10) == []
+    assert ledger.evaluated("1.1", NOW + 1, now=NOW + 6, check_at=NOW + 1000)
+    ledger.look_again(["1.1", "1.1"], now=NOW + 30)
+    (found,) = ledger.due_subjects(NOW + 30, 10)
+    assert (found.ct_study_instance_uid, found.arrived_at) == ("1.0", NOW + 1)
