@@ -7,18 +7,22 @@ files only. There is no list beside the folder that a crash could make wrong.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _PARTS = "incoming"
+_LOCK = "emptying"
 _ENDING = ".dcm"
 
 
 class Inbox:
-    """Objects on their way into the archive. Several processes may write and read it at a time.
+    """Objects on their way into the archive. Several processes may write and read it at a time; one empties it.
 
     folder : is made if it does not exist
     """
@@ -48,6 +52,20 @@ class Inbox:
         """The files that wait, oldest first."""
         names = sorted(entry.name for entry in os.scandir(self.folder) if entry.name.endswith(_ENDING))
         return [self.folder / name for name in names[:limit]]
+
+    @contextmanager
+    def emptying(self) -> Iterator[bool]:
+        """Whether nobody else takes files away, for as long as the context lasts; does not wait for it.
+
+        Who only reads needs none of it, and must be ready for files that are gone.
+        """
+        with (self.folder / _LOCK).open("ab") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
 
     def count(self) -> int:
         """How many files wait."""

@@ -115,6 +115,10 @@ class Coordinator:
             opened += len(self._scheduler.run_once(now=later))
         return opened
 
+    def close(self) -> None:
+        """Close the connections to the ledger."""
+        self._ledger.close()
+
     def _run(self, job: _Job) -> bool:
         try:
             more = job.run(self._clock())

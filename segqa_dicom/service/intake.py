@@ -39,7 +39,7 @@ class Intake:
     def run_once(self, *, now: float) -> int:
         """Take up to 100 files, oldest first; returns how many. Raises `PeerError` if archive or ledger fail.
 
-        None if somebody else is just taking files: two at a time would take them away from each other.
+        Takes nothing while somebody else does: two at a time would take files away from each other.
         """
         with self._inbox.emptying() as is_alone:
             return self._take(now) if is_alone else 0

@@ -120,6 +120,7 @@ class Bench:
         while coordinator.run_once():
             pass
         coordinator.schedule_all()
+        coordinator.close()
         opened = self.cases()
         assert len(opened) == len(cases), opened
         return opened
