@@ -36,6 +36,9 @@ def celery_settings(settings: ServiceSettings) -> dict[str, Any]:
         # One case at a time, or a slow one would keep others waiting behind it.
         "worker_prefetch_multiplier": 1,
         "worker_max_tasks_per_child": 100,
+        # A child compiles kernels before it says that it is up, minutes if it is the first one on this machine; by
+        # default it would be killed after four seconds, and the next one, too.
+        "worker_proc_alive_timeout": 600,
         "worker_max_memory_per_child": 1_500_000,  # KB; a child above it is replaced after its case
         # After SIGTERM a case may be finished; then its child ends and somebody else takes the case.
         "worker_soft_shutdown_timeout": 60,
