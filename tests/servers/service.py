@@ -219,7 +219,8 @@ def documents_at(dicomweb_url: str) -> list[Dataset]:
                 headers={"Accept": 'multipart/related; type="application/dicom"'},
                 timeout=60,
             )
-            found.append(dcmread(BytesIO(parts.content[parts.content.index(b"DICM") - 128 :]), force=True))
+            end = parts.content.rindex(b"\r\n--")
+            found.append(dcmread(BytesIO(parts.content[parts.content.index(b"DICM") - 128 : end])))
     return sorted(found, key=lambda one: str(one.SOPInstanceUID))
 
 

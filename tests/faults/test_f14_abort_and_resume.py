@@ -1,0 +1,62 @@
+"""F14: the sender is cut off in the middle of a study and sends the rest later, on a new association.
+
+Pass: one case, complete; its documents are those of ``segqa review``; of the object that was cut nothing is left.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+
+from tests.faults.arriving import Pieces, uid_of
+from tests.node import wire
+from tests.servers.process import wait_until
+from tests.servers.service import Serve, send, uids
+
+pytestmark = pytest.mark.servers
+
+SENT = 10
+
+
+def send_and_break_off(port: int, whole: list[Path], cut: Path) -> None:
+    """Some objects as a whole, of the next one only the beginning, then the cable is pulled."""
+    datasets = [dcmread(path) for path in (*whole, cut)]
+    with wire.connect(port) as connection:
+        connection.sendall(wire.associate([datasets[0].SOPClassUID], called="SEGQA"))
+        assert wire.answer(connection)[0] == wire.ACCEPT
+        for path, dataset in zip((*whole, cut), datasets, strict=True):
+            command = wire.store_command(dataset.SOPClassUID, dataset.SOPInstanceUID)
+            content = path.read_bytes()
+            body = content[content.index(b"\x08\x00\x05\x00CS") :]
+            if path == cut:
+                connection.sendall(wire.data((1, 3, command), (1, 0, body[: len(body) // 2])))
+                return
+            connection.sendall(wire.data((1, 3, command), (1, 2, body)))
+            assert wire.status(wire.answer(connection)) == 0
+
+
+@pytest.mark.parametrize("first", ["images", "segmentations"])
+def test_a_study_that_was_broken_off_and_resumed_is_one_case(tmp_path: Path, first: str) -> None:
+    pieces = Pieces(tmp_path / "case")
+    with Serve(tmp_path / "service") as service:
+        if first == "segmentations":
+            assert send(service.dicom_port, *pieces.segs) == 0
+        send_and_break_off(service.dicom_port, pieces.ct[:SENT], pieces.ct[SENT])
+
+        def was_looked_at() -> bool:
+            with service.ledger() as ledger:
+                subject = ledger.subject(dcmread(pieces.ct[0]).SeriesInstanceUID)
+            return subject is not None and subject.evaluated_at is not None
+
+        wait_until(was_looked_at, 60, "the quiet time after the abort is over")
+        assert service.cases() == []
+        parts = service.data / "inbox" / "incoming"
+        wait_until(lambda: not list(parts.iterdir()), 30, "nothing of the object that was cut is left")
+
+        assert send(service.dicom_port, *pieces.ct[SENT:], *(pieces.segs if first == "images" else ())) == 0
+        service.wait_for_cases(1)
+        (case,) = service.cases()
+        assert (case.revision, case.missing) == (1, {})
+        assert uids(service.documents()) == sorted(map(uid_of, pieces.reviewed(tmp_path / "out")))
