@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select, update
 from segqa_dicom.errors import ConfigurationError, Inconsistent
 from segqa_dicom.ledger.case_rows import DEAD, case_of, last_revision, make_ready, newer_case, one_case
 from segqa_dicom.ledger.database import Database
-from segqa_dicom.ledger.rows import HELD, LONGEST_MISSING, Case, CaseState, NewCase
+from segqa_dicom.ledger.rows import ACTIVE, HELD, LONGEST_MISSING, Case, CaseState, NewCase
 from segqa_dicom.ledger.tables import cases
 
 _CASE_ID_DIGITS = 16
@@ -25,7 +25,8 @@ class Cases(Database):
 
         None, and nothing changed, if its key is known: however often, and by however many, a case is opened, there is
         one. Only a superseded one is opened again, as the newest revision, if no newer one is left that counts (each
-        is in quarantine).
+        is in quarantine), and so is any if newer ones wait that are to be reviewed by other rules: the rules were
+        changed, and changed back before anybody had used them.
         """
         if not _KEY.match(new.key):
             raise ValueError("the key of a case is 64 hexadecimal digits")
@@ -35,7 +36,7 @@ class Cases(Database):
             known = one_case(connection, cases.c.key == new.key)
             if known is None:
                 self._add(connection, new, now)
-            elif known.state is CaseState.SUPERSEDED and not newer_case(connection, known, but=DEAD):
+            elif _is_to_reopen(connection, known):
                 make_ready(connection, known, now)
             else:
                 return None
@@ -133,3 +134,16 @@ class Cases(Database):
         with self._reading() as connection:
             row = connection.execute(query.order_by(cases.c.revision.desc()).limit(1)).mappings().one_or_none()
         return None if row is None else case_of(row)
+
+
+def _is_to_reopen(connection: Connection, known: Case) -> bool:
+    """Whether a case that is over is what is to be done, though newer revisions of its subject may exist."""
+    query = select(cases.c.state, cases.c.ruleset_hash).where(
+        cases.c.ct_series_instance_uid == known.ct_series_instance_uid,
+        cases.c.revision > known.revision,
+        cases.c.state.not_in(DEAD),
+    )
+    newer = list(connection.execute(query))
+    if any(state != CaseState.READY or ruleset_hash == known.ruleset_hash for state, ruleset_hash in newer):
+        return False
+    return known.state is CaseState.SUPERSEDED or (known.state not in ACTIVE and bool(newer))

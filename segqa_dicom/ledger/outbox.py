@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, RowMapping, and_, delete, exists, false, select, update
 
-from segqa_dicom.ledger.case_rows import free_lease, one_case
+from segqa_dicom.ledger.case_rows import free_lease, newer_case, one_case
 from segqa_dicom.ledger.claims import is_held
 from segqa_dicom.ledger.database import Database
 from segqa_dicom.ledger.rows import (
@@ -32,11 +32,15 @@ class Outbox(Database):
     ) -> bool:
         """Put what a case produced into the outbox; from now on it is delivered, not computed again.
 
-        False, and nothing written, if the claim is no longer valid or is one for delivery.
+        False, and nothing written, if the claim is no longer valid or is one for delivery; or if a newer revision has
+        come first, whose documents do not name these as replaced: then the case is superseded.
         """
         with self._writing() as connection:
             held = one_case(connection, is_held(case_id, token), is_locking=True)
             if held is None or held.state is not CaseState.RUNNING:
+                return False
+            if newer_case(connection, held, but=tuple(set(CaseState) - {*DELIVERING, *FINISHED})):
+                _supersede(connection, held, now)
                 return False
             if documents:
                 connection.execute(
@@ -121,6 +125,11 @@ def _finish(connection: Connection, held: Case, now: float) -> None:
         .where(cases.c.case_id == held.case_id)
         .values(state=state, not_before=0.0, updated_at=now, reason=reason, **free_lease())
     )
+
+
+def _supersede(connection: Connection, held: Case, now: float) -> None:
+    values = {"state": CaseState.SUPERSEDED, "reason": "a newer revision came first", "updated_at": now}
+    connection.execute(update(cases).where(cases.c.case_id == held.case_id).values(**values, **free_lease()))
 
 
 def _mark_segmentations(connection: Connection, held: Case) -> None:

@@ -11,12 +11,15 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from segqa_dicom.errors import ConfigurationError
 from segqa_dicom.ledger import CaseState, Claim, Ledger
-from segqa_dicom.ledger.rows import DELIVERING
+from segqa_dicom.ledger.rows import DELIVERING, FINISHED
+from segqa_dicom.uids import digest
 from tests.ledger.consistency import check_consistent
 from tests.ledger.factories import ATTEMPTS, LEASE_S, NOW, document, new_case
 
 STEPS_S = st.sampled_from([0.0, 1.0, 30.0, 46.0, 100.0, 86_400.0, -10.0, -100.0, -3600.0])
-CASE_KEYS = st.tuples(st.sampled_from(["1.1", "2.1"]), st.sampled_from(["1.9.1", "1.9.2", "1.9.3"]))
+CASE_KEYS = st.tuples(
+    st.sampled_from(["1.1", "2.1"]), st.sampled_from(["1.9.1", "1.9.2", "1.9.3"]), st.sampled_from(["rules", "others"])
+)
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -47,12 +50,13 @@ class AnyOrder(RuleBasedStateMachine):
         self.now += step_s
 
     @initialize(target=ids, key=CASE_KEYS)
-    def something_is_there(self, key: tuple[str, str]) -> object:
+    def something_is_there(self, key: tuple[str, str, str]) -> object:
         return self.open(key)
 
     @rule(target=ids, key=CASE_KEYS)
-    def open(self, key: tuple[str, str]) -> object:
-        opened = self.ledger.open_revision(new_case(key[0], (key[1],)), now=self.now)
+    def open(self, key: tuple[str, str, str]) -> object:
+        new = new_case(key[0], (key[1],), key=digest(key), ruleset_hash=key[2])
+        opened = self.ledger.open_revision(new, now=self.now)
         if opened is None:
             return multiple()
         assert opened.state is CaseState.READY
@@ -98,11 +102,17 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(claim=claims, n_documents=st.integers(0, 2))
     def produce(self, claim: Claim, n_documents: int) -> None:
         was_running = self.ledger.case(claim.case_id).state is CaseState.RUNNING
+        is_late = any(
+            case.revision > self.ledger.case(claim.case_id).revision and case.state in (*DELIVERING, *FINISHED)
+            for case in self.ledger.cases(subject=claim.case.ct_series_instance_uid)
+        )
         names = [f"1.7.{self.n_documents + number}" for number in range(n_documents)]
         self.n_documents += n_documents
         documents = [document(name, b"x") for name in names]
         done = self.ledger.produced(claim.case_id, claim.token, documents, now=self.now, lease_s=LEASE_S)
-        assert done == (self.holds(claim) and was_running)
+        assert done == (self.holds(claim) and was_running and not is_late)
+        if self.holds(claim) and was_running and is_late:
+            del self.holder[claim.case_id]
         if done:
             self.unsent[claim.case_id] = set(names)
             self.holder[claim.case_id] = (claim.token, self.now + LEASE_S)

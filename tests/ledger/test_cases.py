@@ -6,7 +6,7 @@ import pytest
 
 from segqa_dicom.errors import ConfigurationError, Inconsistent
 from segqa_dicom.ledger import CaseState, Ledger
-from tests.ledger.factories import ATTEMPTS, LEASE_S, NOW, claimed, document, finished, new_case, opened
+from tests.ledger.factories import ATTEMPTS, LEASE_S, NOW, claimed, document, finished, new_case, opened, stored
 
 
 def test_a_new_case_is_the_first_revision_and_ready(ledger: Ledger) -> None:
@@ -47,8 +47,10 @@ def test_a_running_older_revision_is_left_alone_and_ends_superseded(ledger: Ledg
     first = claimed(ledger, opened(ledger).case_id)
     second = claimed(ledger, opened(ledger, segmentations=("1.9.1", "1.9.2")).case_id)
     assert ledger.case(first.case_id).state is CaseState.RUNNING
+    stored(ledger, first)
     finished(ledger, second)
-    assert finished(ledger, first).state is CaseState.SUPERSEDED
+    assert ledger.delivered(first.case_id, first.token, now=NOW)
+    assert ledger.case(first.case_id).state is CaseState.SUPERSEDED
     assert ledger.case(second.case_id).state is CaseState.CONFIRMED
 
 
@@ -70,6 +72,36 @@ def test_a_superseded_case_is_opened_again_only_if_no_newer_one_counts(ledger: L
     assert again is not None
     assert (again.case_id, again.state, again.revision) == (first.case_id, CaseState.READY, 3)
     assert claimed(ledger, first.case_id, now=NOW + 9).case.attempt == 1
+
+
+@pytest.mark.parametrize("is_finished", [False, True])
+def test_rules_that_were_changed_and_changed_back_leave_nothing_that_nobody_can_do(
+    ledger: Ledger, *, is_finished: bool
+) -> None:
+    first = opened(ledger)
+    if is_finished:
+        finished(ledger, claimed(ledger, first.case_id))
+    other = opened(ledger, key="b" * 64, ruleset_hash="others")
+    again = ledger.open_revision(new_case(), now=NOW)
+    assert again is not None
+    assert (again.case_id, again.state, again.revision) == (first.case_id, CaseState.READY, 3)
+    assert ledger.case(other.case_id).state is CaseState.SUPERSEDED
+    assert ledger.open_revision(new_case(), now=NOW) is None
+    assert finished(ledger, claimed(ledger, first.case_id)).state is CaseState.CONFIRMED
+    # And what was reviewed by the others is not reviewed again.
+    opened(ledger, "2.1")
+    finished(ledger, claimed(ledger, opened(ledger, "2.1", key="c" * 64, ruleset_hash="others").case_id))
+    assert ledger.open_revision(new_case("2.1"), now=NOW) is None
+
+
+def test_a_revision_that_a_newer_one_has_overtaken_is_not_delivered(ledger: Ledger) -> None:
+    slow = claimed(ledger, opened(ledger).case_id)
+    newer = claimed(ledger, opened(ledger, segmentations=("1.9.1", "1.9.2")).case_id)
+    stored(ledger, newer)
+    assert not ledger.produced(slow.case_id, slow.token, [document("1.7.66")], now=NOW, lease_s=LEASE_S)
+    assert ledger.case(slow.case_id).state is CaseState.SUPERSEDED
+    assert ledger.pending_documents(slow.case_id) == []
+    assert ledger.delivered(newer.case_id, newer.token, now=NOW)
 
 
 def test_a_finished_revision_supersedes_older_ones_and_their_documents(ledger: Ledger) -> None:

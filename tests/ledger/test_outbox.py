@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from segqa_dicom.ledger import CaseState, Ledger, SegmentationState
-from tests.ledger.factories import LEASE_S, NOW, claimed, document, finished, opened, segmentation
+from tests.ledger.factories import LEASE_S, NOW, claimed, document, finished, opened, segmentation, stored
 
 
 def test_documents_come_out_as_they_went_in_and_in_order(ledger: Ledger) -> None:
@@ -61,7 +61,9 @@ def test_segmentations_are_marked_with_their_case(ledger: Ledger) -> None:
 def test_an_older_revision_that_ends_late_marks_nothing(ledger: Ledger) -> None:
     ledger.add_segmentation(segmentation())
     old = claimed(ledger, opened(ledger, missing={"1.9.1": ("1.1.1",)}).case_id)
-    finished(ledger, claimed(ledger, opened(ledger, key="c" * 64).case_id))
-    finished(ledger, old)
+    newer = claimed(ledger, opened(ledger, key="c" * 64).case_id)
+    stored(ledger, old)
+    finished(ledger, newer)
+    assert ledger.delivered(old.case_id, old.token, now=NOW)
     (row,) = ledger.segmentations_on("1.1")
     assert row.state is SegmentationState.REVIEWED
