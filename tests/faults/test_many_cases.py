@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from tests.service.cases import TINY, copies, small_case
 pytestmark = pytest.mark.servers
 
 IS_FULL = os.environ.get("SEGQA_FULL_LOAD") == "1"
-CASES, KILL_EVERY_S, TIMEOUT_S = (200, 20.0, 3600.0) if IS_FULL else (10, 3.0, 240.0)
+CASES, KILL_EVERY_S, KILLS, TIMEOUT_S = (200, 20.0, 1000, 3600.0) if IS_FULL else (10, 4.0, 3, 240.0)
 WORKERS = 4
 
 
@@ -37,7 +38,7 @@ class Killer:
         """Kill if it is time for it; whether nothing is left to do."""
         cases = self._service.cases()
         victims = [case for case in cases if case.state is CaseState.RUNNING and case.case_id not in self.killed]
-        if victims and time.monotonic() >= self._next_at:
+        if victims and len(self.killed) < KILLS and time.monotonic() >= self._next_at:
             self._kill(victims[0])
         return len(cases) == CASES and not ON_ITS_WAY & {case.state for case in cases}
 
@@ -55,10 +56,13 @@ def test_all_cases_are_reviewed_once_while_workers_are_killed(tmp_path: Path) ->
     cases = copies(small_case(tmp_path / "case", TINY), CASES)
     started = time.monotonic()
     with Serve(tmp_path / "service", workers=WORKERS) as service:
-        assert send(service.dicom_port, *cases) == 0
-        sent = time.monotonic()
         killer = Killer(service)
-        wait_until(killer.are_all_done, TIMEOUT_S, "all cases are done", every_s=0.02 if not IS_FULL else 0.5)
+        with ThreadPoolExecutor(1) as sender:
+            sending = sender.submit(send, service.dicom_port, *cases)
+            wait_until(lambda: killer.are_all_done() or sending.done(), TIMEOUT_S, "all are sent", every_s=0.1)
+            assert sending.result() == 0
+        sent = time.monotonic()
+        wait_until(killer.are_all_done, TIMEOUT_S, "all cases are done", every_s=0.1)
         done = time.monotonic()
         ended = service.cases()
         assert [case.state for case in ended] == [CaseState.CONFIRMED] * CASES
