@@ -74,13 +74,13 @@ class Serve:
                 env={**os.environ, **self.environment},
                 start_new_session=True,
             )
-        wait_until(self._said_where, START_S, "segqa serve to listen")
+        wait_until(self._said_where_or_ended, START_S, "segqa serve to listen")
+        assert self.process.poll() is None, self.log.read_text()[-3000:]
         self.ports = json.loads(self._out.read_text())
 
-    def _said_where(self) -> bool:
+    def _said_where_or_ended(self) -> bool:
         assert self.process is not None
-        assert self.process.poll() is None, self.log.read_text()[-3000:]
-        return self._out.read_text().endswith("\n")
+        return self._out.read_text().endswith("\n") or self.process.poll() is not None
 
     @property
     def dicom_port(self) -> int:
