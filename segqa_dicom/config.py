@@ -67,6 +67,17 @@ class ServiceSettings(BaseSettings):
         description="AE titles that may open an association, by commas, each as TITLE, TITLE@HOST (only from there) or "
         "TITLE@HOST:PORT (storage commitment is reported there); empty = any.",
     )
+    public_url: str = Field(
+        "",
+        pattern=r"^(https?://[^\s?#]+)?$",
+        description="Where clients reach the service, e.g. https://qa.example.org/segqa; URLs in answers begin with it. "
+        "Needed behind a proxy; empty = by the Host header. X-Forwarded-* headers are never believed.",
+    )
+    operator_token: SecretStr = Field(
+        SecretStr(""),
+        description="Who sends it (Authorization: Bearer ...) may delete by DICOMweb; empty = nobody may.",
+    )
+
     max_associations: int = Field(64, ge=1, description="Associations at a time.")
     max_associations_per_address: int = Field(8, ge=1, description="Associations at a time from one address.")
     min_free_bytes: int = Field(

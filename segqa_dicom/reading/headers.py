@@ -238,6 +238,10 @@ class PlainDataset:
             raise Unfamiliar("another VR than the dictionary's")
         return self._data[element[3] : element[4]]
 
+    def walked(self) -> tuple[bytes, list[Element]]:
+        """The bytes of the file up to its pixel data, and the elements of this data set in their order."""
+        return self._data, [Element._make(element) for element in self._index.values()]
+
     def has_group(self, group: int) -> bool:
         """Whether there is any element of a group."""
         for tag in reversed(self._index):  # ascending; groups that are asked for stand near the end

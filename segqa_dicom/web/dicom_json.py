@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,8 @@ from segqa_dicom.reading.limits import Limits
 BULK_BYTES = 1024
 """Binary values longer than this are references."""
 _BULK_VRS = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "UN", "OB or OW"))
-_AVAILABLE_TRANSFER_SYNTAX = "00083002"
-_PIXEL_DATA = "7FE00010"
+AVAILABLE_TRANSFER_SYNTAX = "00083002"
+PIXEL_DATA = "7FE00010"
 
 
 def metadata(path: Path, bulk_url: str, limits: Limits) -> dict[str, Any]:
@@ -30,15 +28,16 @@ def metadata(path: Path, bulk_url: str, limits: Limits) -> dict[str, Any]:
     opened = open_object(path, limits)
     with translated("object"):
         found = json_object(opened.dataset, bulk_url)
-    found[_AVAILABLE_TRANSFER_SYNTAX] = {"vr": "UI", "Value": [str(opened.transfer_syntax)]}
+    found[AVAILABLE_TRANSFER_SYNTAX] = {"vr": "UI", "Value": [str(opened.transfer_syntax)]}
     if opened.pixel_offset >= 0:
-        found[_PIXEL_DATA] = {"vr": _pixel_vr(opened), "BulkDataURI": f"{bulk_url}/{_PIXEL_DATA}"}
+        found[PIXEL_DATA] = pixel_data_reference(opened, bulk_url)
     return dict(sorted(found.items()))
 
 
-def _pixel_vr(opened: OpenedObject) -> str:
+def pixel_data_reference(opened: OpenedObject, bulk_url: str) -> dict[str, Any]:
+    """Pixel data are a reference, however short they are."""
     vr = bytes(opened.all_bytes()[opened.pixel_offset + 4 : opened.pixel_offset + 6])
-    return "OB" if vr == b"OB" else "OW"
+    return {"vr": "OB" if vr == b"OB" else "OW", "BulkDataURI": f"{bulk_url}/{PIXEL_DATA}"}
 
 
 def json_object(dataset: Dataset, bulk_url: str) -> dict[str, Any]:
@@ -50,11 +49,12 @@ def json_object(dataset: Dataset, bulk_url: str) -> dict[str, Any]:
         name = f"{tag:08X}"
         # pydicom converts on access, and damaged values make it raise anything.
         with suppress(Exception):
-            found[name] = _json_element(dataset[tag], f"{bulk_url}/{name}")
+            found[name] = json_element(dataset[tag], f"{bulk_url}/{name}")
     return found
 
 
-def _json_element(element: DataElement, bulk_url: str) -> dict[str, Any]:
+def json_element(element: DataElement, bulk_url: str) -> dict[str, Any]:
+    """An element; raises whatever pydicom raises for a damaged value."""
     if element.VR == "SQ":
         items = [json_object(item, f"{bulk_url}/{number}") for number, item in enumerate(element.value, start=1)]
         return {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
@@ -101,12 +101,3 @@ def _value_at(dataset: Dataset, steps: list[str]) -> bytes | None:
         dataset = dataset[int(tag, 16)].value[int(item) - 1]
     element = dataset[int(tags[-1], 16)]
     return bytes(element.value) if element.VR in _BULK_VRS else None
-
-
-def json_array(objects: Iterator[dict[str, Any]]) -> Iterator[bytes]:
-    """A JSON array of objects in pieces, so that not all of them are in memory."""
-    separator = b"["
-    for one in objects:
-        yield separator + json.dumps(one, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
-        separator = b","
-    yield b"[]" if separator == b"[" else b"]"

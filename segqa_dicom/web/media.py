@@ -40,6 +40,11 @@ class MediaType:
             return False
         return not self.part_type or MediaType(self.part_type).covers(name)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is a range that a single part body fits, and not one of multipart bodies."""
+        return self.name != MULTIPART
+
     def covers_syntax(self, transfer_syntax: str) -> bool:
         """Whether an encoding is in this range; where none is stated, as it is stored is."""
         return self.transfer_syntax in ("", "*", transfer_syntax)

@@ -19,7 +19,7 @@ from segqa_dicom.errors import Inconsistent
 from segqa_dicom.uids import normalised_uid
 from segqa_dicom.web.media import DICOM_JSON, accepts_gzip, accepts_json
 from segqa_dicom.web.problems import Problem
-from segqa_dicom.web.state import DICOM_WEB, state_of
+from segqa_dicom.web.state import root_of, state_of
 
 MAX_RESULTS = 5000
 """Answers to one question; who asks is told how to get the others."""
@@ -74,7 +74,7 @@ async def _search(level: Level, request: Request) -> Response:
             headers["Warning"] = _NO_MORE
     elif ignored := unknown_to_index(question):
         headers["Warning"] = f'299 segqa "not kept in the index, and left out: {", ".join(ignored)}"'
-    root = f"{str(request.base_url).rstrip('/')}{DICOM_WEB}"
+    root = root_of(request)
     body = partial(_body, found, level, root)
     return await json_response(request, body, name, headers)
 

@@ -83,3 +83,12 @@ class State:
 def state_of(request: Request) -> State:
     """The state of the application that a request came to."""
     return cast("State", request.app.state.segqa)
+
+
+def root_of(request: Request) -> str:
+    """The URL of our DICOMweb as the sender of a request reaches it, without a slash at the end.
+
+    By the setting `SEGQA_PUBLIC_URL`, else by the request itself; what proxies add to it anybody could have added.
+    """
+    root = state_of(request).service.public_url or str(request.base_url)
+    return f"{root.rstrip('/')}{DICOM_WEB}"

@@ -29,7 +29,7 @@ from segqa_dicom.web.media import DICOM, DICOM_JSON, MULTIPART, accepts_json, me
 from segqa_dicom.web.multipart import Event, PartBegins, PartEnds, Splitter
 from segqa_dicom.web.problems import Problem
 from segqa_dicom.web.qido import json_response, uid_in_path
-from segqa_dicom.web.state import DICOM_WEB, State, state_of
+from segqa_dicom.web.state import State, root_of, state_of
 
 BATCH = 100
 """Objects given to the archive at a time."""
@@ -83,7 +83,7 @@ async def store(request: Request) -> Response:
         receiver.remove()
     if not outcomes.stored and not outcomes.failures:
         raise Problem(400, "the body has no parts")
-    root = f"{str(request.base_url).rstrip('/')}{DICOM_WEB}"
+    root = root_of(request)
     response = await json_response(request, lambda: iter([_body(outcomes, root)]), name, {})
     response.status_code = 200 if not outcomes.failures else 202 if outcomes.stored else 409
     return response

@@ -1,6 +1,7 @@
 """WADO-RS: retrieving objects, their metadata, frames and large values (PS3.18, section 10.4).
 
-Objects and frames are sent as they are stored; a request that insists on another encoding is refused (406).
+Objects are sent as they are stored, frames too, or decompressed for who asks for octets; a request that insists on
+another encoding is refused (406).
 """
 
 from __future__ import annotations
@@ -8,44 +9,34 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+from pydicom.uid import ExplicitVRLittleEndian
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from segqa_dicom import log
-from segqa_dicom.archive.folder import FolderArchive
 from segqa_dicom.archive.folder_index import Row
 from segqa_dicom.errors import InputError
 from segqa_dicom.reading.limits import Limits
-from segqa_dicom.web.dicom_json import bulk_value, json_array, metadata
-from segqa_dicom.web.frames import FrameSource, open_frames, pixel_value
+from segqa_dicom.web.dicom_json import bulk_value
+from segqa_dicom.web.frames import FrameSource, open_frames
 from segqa_dicom.web.media import DICOM, DICOM_JSON, OCTETS, MediaType, accepted, accepts_gzip, accepts_json
+from segqa_dicom.web.metadata import metadata_pieces
 from segqa_dicom.web.multipart import Part, file_pieces, multipart_response
 from segqa_dicom.web.problems import Problem
-from segqa_dicom.web.qido import gzipped, uid_in_path
-from segqa_dicom.web.state import DICOM_WEB, state_of
+from segqa_dicom.web.qido import gzipped
+from segqa_dicom.web.ranges import Pieces, ranged_response
+from segqa_dicom.web.retrieving import frame_numbers, path_of, rows_of
+from segqa_dicom.web.state import root_of, state_of
+from segqa_dicom.web.validators import entity_tag, is_known, not_modified, tagged
 
 _PIXEL_DATA = "7FE00010"
-_MAX_FRAMES_ASKED = 100_000
+_NATIVE = str(ExplicitVRLittleEndian)
 
 
-async def _rows(request: Request) -> tuple[FolderArchive, list[Row]]:
-    """The instances that the path names; raises `Problem` 404 if there are none."""
-    archive = state_of(request).folder_archive
-    uids = [uid_in_path(request, name) for name in ("study", "series", "instance")]
-    rows = await run_in_threadpool(archive.rows_of, *uids)
-    if not rows:
-        raise Problem(404, "the archive has no such instances")
-    return archive, rows
-
-
-async def _path(archive: FolderArchive, row: Row) -> Path:
-    path = await run_in_threadpool(archive.path_of, row.instance.sop_instance_uid)
-    if path is None:
-        raise Problem(404, "the archive has no such instance any more")
-    return path
+def _tag(request: Request, rows: Sequence[Row]) -> str:
+    return entity_tag(request, root_of(request), (row.digest for row in rows))
 
 
 # Whole objects
@@ -53,15 +44,22 @@ async def _path(archive: FolderArchive, row: Row) -> Path:
 
 async def retrieve(request: Request) -> Response:
     """GET of a study, a series or an instance: its objects as DICOM files."""
-    archive, rows = await _rows(request)
+    archive, rows = await rows_of(request)
+    tag = _tag(request, rows)
     for one in accepted(request):
         unfit = [row for row in rows if not one.covers_syntax(row.transfer_syntax_uid)]
-        if one.covers_part(DICOM) and not unfit:
+        is_multipart = one.covers_part(DICOM)
+        if unfit or not (is_multipart or (one.covers(DICOM) and len(rows) == 1)):
+            continue
+        if is_known(request, tag):
+            return not_modified(tag)
+        if is_multipart:
             paths = await run_in_threadpool(archive.fetch, [row.instance for row in rows], archive.folder)
-            return multipart_response([_object(paths[row.instance.sop_instance_uid], row) for row in rows], DICOM)
-        if one.covers(DICOM) and not unfit and len(rows) == 1:
-            headers = {"Content-Length": str(rows[0].size_bytes)}
-            return StreamingResponse(file_pieces(await _path(archive, rows[0])), media_type=DICOM, headers=headers)
+            parts = [_object(paths[uid], row) for row in rows if (uid := row.instance.sop_instance_uid) in paths]
+            return tagged(multipart_response(parts, DICOM), tag)
+        headers = {"Content-Length": str(rows[0].size_bytes)}
+        path = await path_of(archive, rows[0])
+        return tagged(StreamingResponse(file_pieces(path), media_type=DICOM, headers=headers), tag)
     raise Problem(
         406,
         'objects are sent as multipart/related; type="application/dicom", single ones also as application/dicom, in the'
@@ -78,73 +76,110 @@ def _object(path: Path, row: Row) -> Part:
 
 async def retrieve_metadata(request: Request) -> Response:
     """GET of metadata: DICOM JSON, large values as references."""
-    archive, rows = await _rows(request)
+    archive, rows = await rows_of(request)
     name = accepts_json(request)
     if not name:
         raise Problem(406, f"metadata are {DICOM_JSON}")
-    root = f"{str(request.base_url).rstrip('/')}{DICOM_WEB}"
+    tag = _tag(request, rows)
+    if is_known(request, tag):
+        return not_modified(tag)
     limits = state_of(request).settings.limits()
     paths = await run_in_threadpool(archive.fetch, [row.instance for row in rows], archive.folder)
-    pieces = json_array(_metadata(rows, paths, root, limits))
-    headers = {"Vary": "Accept, Accept-Encoding"}
+    pieces = _metadata(rows, paths, root_of(request), limits)
+    headers = {}
     if accepts_gzip(request):
         pieces, headers["Content-Encoding"] = gzipped(pieces), "gzip"
-    return StreamingResponse(pieces, media_type=name, headers=headers)
+    return tagged(StreamingResponse(_gathered(pieces), media_type=name, headers=headers), tag)
 
 
-def _metadata(rows: Sequence[Row], paths: dict[str, Path], root: str, limits: Limits) -> Iterator[dict[str, Any]]:
+def _metadata(rows: Sequence[Row], paths: dict[str, Path], root: str, limits: Limits) -> Iterator[bytes]:
+    separator = b"["
     for row in rows:
         one = row.instance
         where = f"/studies/{one.study_instance_uid}/series/{one.series_instance_uid}/instances/{one.sop_instance_uid}"
         try:
-            yield metadata(paths[one.sop_instance_uid], f"{root}{where}/bulkdata", limits)
-        except InputError as error:  # it could be read when it came: the disk has damaged it
+            pieces = metadata_pieces(paths[one.sop_instance_uid], f"{root}{where}/bulkdata", limits)
+            first = next(pieces)
+        except (InputError, KeyError) as error:  # it could be read when it came: the disk has damaged it, or it is gone
             log.event("archive_file_unusable", object=log.hashed(one.sop_instance_uid), reason=type(error).__name__)
+            continue
+        yield separator
+        yield first
+        yield from pieces
+        separator = b","
+    yield b"[]" if separator == b"[" else b"]"
+
+
+def _gathered(pieces: Iterator[bytes], enough_bytes: int = 1 << 16) -> Iterator[bytes]:
+    """Pieces of a body, small ones together: each is sent by itself."""
+    pending = bytearray()
+    for piece in pieces:
+        pending += piece
+        if len(pending) >= enough_bytes:
+            yield bytes(pending)
+            pending.clear()
+    if pending:
+        yield bytes(pending)
 
 
 # Frames
 
 
 async def retrieve_frames(request: Request) -> Response:
-    """GET of frames: each as a part, as it is encoded in the object."""
-    archive, rows = await _rows(request)
-    numbers = _frame_numbers(request.path_params["frames"])
+    """GET of frames: each as a part, as it is encoded in the object, or decompressed; one also by itself."""
+    archive, rows = await rows_of(request)
+    numbers = frame_numbers(request.path_params["frames"])
     limits = state_of(request).settings.limits()
-    source = await run_in_threadpool(open_frames, await _path(archive, rows[0]), limits)
+    source = await run_in_threadpool(open_frames, await path_of(archive, rows[0]), limits)
     if source is None:
         raise Problem(404, "the instance has no pixel data")
     if max(numbers) > source.number_of_frames:
         raise Problem(404, f"the instance has {source.number_of_frames} frames")
-    media_type = _frame_type(accepted(request), source)
-    if not media_type:
-        raise Problem(406, f"its frames are {source.media_type} in transfer syntax {source.transfer_syntax}")
-    return multipart_response(_frame_parts(source, numbers, media_type), media_type)
+    tag = _tag(request, rows)
+    encoding = _frame_encoding(accepted(request), source, is_single=len(numbers) == 1)
+    if is_known(request, tag):
+        return not_modified(tag)
+    return tagged(await _frames(source, numbers, encoding, limits), tag)
 
 
-def _frame_parts(source: FrameSource, numbers: Sequence[int], media_type: str) -> list[Part]:
-    content_type = f"{media_type}; transfer-syntax={source.transfer_syntax}"
-    return [Part(content_type, None, partial(source.frames, [number])) for number in numbers]
+async def _frames(
+    source: FrameSource, numbers: Sequence[int], encoding: tuple[MediaType, str, str], limits: Limits
+) -> Response:
+    asked, media_type, syntax = encoding
+    is_decoded = syntax != source.transfer_syntax
+    bodies = [
+        partial(source.decoded, [number], limits) if is_decoded else partial(source.frames, [number])
+        for number in numbers
+    ]
+    content_type = f"{media_type}; transfer-syntax={syntax}"
+    first = await run_in_threadpool(lambda: b"".join(bodies[0]()))  # what is wrong with it still becomes a status
+    if asked.covers_part(media_type):
+        parts = [Part(content_type, None, body) for body in bodies[1:]]
+        return multipart_response([Part(content_type, len(first), lambda: iter([first])), *parts], media_type)
+    return Response(first, headers={"Content-Type": content_type})
 
 
-def _frame_numbers(text: str) -> list[int]:
-    parts = text.split(",")
-    if not all(part.isascii() and part.isdecimal() and len(part) < 10 for part in parts):
-        raise Problem(400, "frames are asked for by numbers, separated by commas")
-    numbers = [int(part) for part in parts]
-    if min(numbers) < 1 or len(numbers) > _MAX_FRAMES_ASKED:
-        raise Problem(400, f"frames are counted from 1, and at most {_MAX_FRAMES_ASKED} are sent at a time")
-    return numbers
+def _frame_encoding(ranges: Sequence[MediaType], source: FrameSource, *, is_single: bool) -> tuple[MediaType, str, str]:
+    """Range that is met, media type and transfer syntax; raises `Problem` 406 if there are none.
 
-
-def _frame_type(ranges: Sequence[MediaType], source: FrameSource) -> str:
-    """The media type to send; compressed frames are octets for those who ask for octets. Empty if none is accepted."""
+    Who asks for octets in no stated transfer syntax gets them uncompressed, as is the default of the standard; who
+    takes any (``*``), or everything, as they are stored.
+    """
     for one in ranges:
-        if not one.covers_syntax(source.transfer_syntax):
-            continue
-        for media_type in (source.media_type, OCTETS):
-            if one.covers_part(media_type):
-                return media_type
-    return ""
+        for media_type, syntax in _offers(one, source):
+            if one.covers_part(media_type) or (is_single and one.is_whole and one.covers(media_type)):
+                return one, media_type, syntax
+    also = f", or decompressed {OCTETS} in {_NATIVE}" if source.is_compressed else ""
+    raise Problem(406, f"its frames are {source.media_type} in transfer syntax {source.transfer_syntax}{also}")
+
+
+def _offers(one: MediaType, source: FrameSource) -> Iterator[tuple[str, str]]:
+    if one.covers_syntax(source.transfer_syntax):
+        yield source.media_type, source.transfer_syntax
+    if source.is_compressed and one.covers_syntax(_NATIVE) and one.transfer_syntax != "*":
+        yield OCTETS, _NATIVE
+    if one.covers_syntax(source.transfer_syntax):
+        yield OCTETS, source.transfer_syntax
 
 
 # Large values
@@ -152,38 +187,32 @@ def _frame_type(ranges: Sequence[MediaType], source: FrameSource) -> str:
 
 async def retrieve_bulk_data(request: Request) -> Response:
     """GET of a value that metadata only refer to."""
-    archive, rows = await _rows(request)
-    path, where = await _path(archive, rows[0]), request.path_params["where"]
+    archive, rows = await rows_of(request)
+    path, where = await path_of(archive, rows[0]), request.path_params["where"]
     limits = state_of(request).settings.limits()
-    ranges = accepted(request)
+    tag = _tag(request, rows)
     if where == _PIXEL_DATA:
-        return await _pixel_data(path, limits, ranges)
+        return tagged(await _pixel_data(request, path, limits), tag)
     value = await run_in_threadpool(bulk_value, path, where, limits)
     if value is None:
         raise Problem(404, "the instance has no such value")
-    return _octets(Part(OCTETS, len(value), lambda: iter([value])), ranges)
+    return tagged(_octets(request, len(value), lambda start, length: iter([value[start : start + length]])), tag)
 
 
-async def _pixel_data(path: Path, limits: Limits, ranges: Sequence[MediaType]) -> Response:
-    found = await run_in_threadpool(pixel_value, path, limits)
-    if isinstance(found, bytes):
-        return _octets(Part(OCTETS, len(found), lambda: iter([found])), ranges)
-    if found is not None:
-        return _octets(Part(OCTETS, found[1], partial(file_pieces, path, *found)), ranges)
+async def _pixel_data(request: Request, path: Path, limits: Limits) -> Response:
     source = await run_in_threadpool(open_frames, path, limits)
     if source is None:
         raise Problem(404, "the instance has no pixel data")
-    media_type = _frame_type(ranges, source)
-    if not media_type:
-        raise Problem(406, f"its frames are {source.media_type} in transfer syntax {source.transfer_syntax}")
-    return multipart_response(_frame_parts(source, range(1, source.number_of_frames + 1), media_type), media_type)
+    if not source.is_compressed:
+        return _octets(request, source.size_bytes, source.native_pieces)
+    encoding = _frame_encoding(accepted(request), source, is_single=source.number_of_frames == 1)
+    return await _frames(source, range(1, source.number_of_frames + 1), encoding, limits)
 
 
-def _octets(part: Part, ranges: Sequence[MediaType]) -> Response:
-    for one in ranges:
+def _octets(request: Request, size_bytes: int, pieces: Pieces) -> Response:
+    for one in accepted(request):
         if one.covers_part(OCTETS):
-            return multipart_response([part], OCTETS)
+            return multipart_response([Part(OCTETS, size_bytes, lambda: pieces(0, size_bytes))], OCTETS)
         if one.covers(OCTETS):
-            headers = {"Content-Length": str(part.size_bytes)}
-            return StreamingResponse(part.body(), media_type=OCTETS, headers=headers)
+            return ranged_response(request, size_bytes, pieces, OCTETS)
     raise Problem(406, f"large values are {OCTETS}")
