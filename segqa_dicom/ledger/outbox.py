@@ -140,7 +140,7 @@ def _mark_segmentations(connection: Connection, held: Case) -> None:
         connection.execute(
             update(segmentations)
             .where(segmentations.c.sop_instance_uid.in_(uids), segmentations.c.state != SegmentationState.REFUSED)
-            .values(state=state)
+            .values(state=state, reason="")
         )
 
 

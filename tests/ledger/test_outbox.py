@@ -46,6 +46,7 @@ def test_segmentations_are_marked_with_their_case(ledger: Ledger) -> None:
     uids = ("1.9.1", "1.9.2", "1.9.3", "1.9.4")
     for uid in uids:
         ledger.add_segmentation(segmentation(uid))
+    ledger.mark_segmentation("1.9.1", SegmentationState.INCOMPLETE, "its CT has not arrived")
     ledger.mark_segmentation("1.9.3", SegmentationState.REFUSED, "damaged")
     case = opened(ledger, segmentations=uids[:3], missing={"1.9.2": ("1.1.1",)})
     assert finished(ledger, claimed(ledger, case.case_id)).state is CaseState.INCOMPLETE
@@ -56,6 +57,7 @@ def test_segmentations_are_marked_with_their_case(ledger: Ledger) -> None:
         "1.9.3": SegmentationState.REFUSED,
         "1.9.4": SegmentationState.WAITING,
     }
+    assert [row.reason for row in ledger.segmentations_on("1.1")] == ["", "", "damaged", ""]
 
 
 def test_an_older_revision_that_ends_late_marks_nothing(ledger: Ledger) -> None:
