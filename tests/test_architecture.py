@@ -25,10 +25,11 @@ MAY_IMPORT = {
     "inbox": set(),
     "archive": BASE | {"reading", "log"},
     "ledger": {"errors"},
+    "findings": BASE | {"model", "anatomy", "reading", "archive", "sr", "log"},
     "node": BASE | {"reading", "inbox", "config", "log"},
-    "web": BASE | {"reading", "inbox", "archive", "config", "log"},
+    "web": BASE | {"reading", "inbox", "archive", "findings", "config", "log"},
     "service": BASE | {"model", "measures", "checks", "pipeline", "reading", "sr", "phantoms", "batch", "config", "log",
-                       "inbox", "archive", "ledger", "node", "web"},
+                       "inbox", "archive", "findings", "ledger", "node", "web"},
     "selftest": BASE | {"model", "anatomy", "checks", "report", "pipeline", "reading", "phantoms", "log"},
 }  # fmt: skip
 PURE = ("model", "anatomy", "measures", "checks", "report", "pipeline")
@@ -67,7 +68,7 @@ def test_pure_rooms_know_no_clock_disk_or_network(room: str) -> None:
             assert found == set(), path
 
 
-@pytest.mark.parametrize("face", ["cli", "cli_service", "web"])
+@pytest.mark.parametrize("face", ["cli", "cli_service", "cli_findings", "web"])
 def test_faces_are_imported_by_those_who_start_them_only(face: str) -> None:
     users = {
         name

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from segqa_dicom.archive.base import Archive, Instance, Series
 from segqa_dicom.archive.dicomweb import DicomwebArchive
+from segqa_dicom.archive.folder import FolderArchive
 from segqa_dicom.archive.transport import Patience, Peer, peer_at
 from segqa_dicom.errors import Inconsistent, PeerRefused
 from segqa_dicom.uids import normalised_uid
@@ -133,6 +134,28 @@ class OrthancFeed:
         return [one for one in answer if isinstance(one, dict)]
 
 
+class FolderFeed:
+    """A folder archive, by the rows of its index. Instances that are gone are not told of."""
+
+    def __init__(self, archive: FolderArchive) -> None:
+        self._archive = archive
+
+    def news(self, cursor: str, limit: int) -> News:
+        """New instances, each once.
+
+        The cursor is the number of the last row, and the mark of the index: where that was made anew, and so numbers
+        mean other instances, everything is told from the beginning.
+        """
+        number, mark = _position(cursor)
+        limit = max(limit, 1)
+        found_mark, rows = self._archive.arrived_after(number, limit)
+        if found_mark != mark and number:
+            number = 0
+            found_mark, rows = self._archive.arrived_after(number, limit)
+        last = rows[-1][0] if rows else number
+        return News(tuple(one for _, one in rows), (), f"{last}:{found_mark}", len(rows) < limit)
+
+
 class QidoFeed:
     """For archives without a list of changes: all series of some modalities, compared with those seen before.
 
@@ -161,8 +184,17 @@ class QidoFeed:
         return News((), tuple(told.values()), text, len(told) == len(changed))
 
 
-def feed_for(archive_url: str, *, user: str = "", password: str = "", timeout_s: float = 300) -> Feed:
+def feed_for(
+    archive_url: str,
+    *,
+    user: str = "",
+    password: str = "",
+    timeout_s: float = 300,
+    modalities: Sequence[str] = WATCHED_MODALITIES,
+) -> Feed:
     """The feed of the archive at a DICOMweb URL: `OrthancFeed` if it is an Orthanc whose REST interface is reachable.
+
+    modalities : of the series that are watched where there is no list of changes
 
     That is looked for one level above DICOMweb, where it is unless somebody put a proxy before it.
     Raises `PeerUnavailable` if nobody answers, because then nothing is known.
@@ -173,7 +205,8 @@ def feed_for(archive_url: str, *, user: str = "", password: str = "", timeout_s:
     feed = OrthancFeed(rest_url, user=user, password=password, timeout_s=timeout_s)
     if _is_orthanc(feed.peer):
         return feed
-    return QidoFeed(DicomwebArchive(archive_url, user=user, password=password, timeout_s=timeout_s))
+    archive = DicomwebArchive(archive_url, user=user, password=password, timeout_s=timeout_s)
+    return QidoFeed(archive, modalities)
 
 
 def _is_orthanc(root: Peer) -> bool:

@@ -4,6 +4,7 @@
 
     objects/ab/abcd….dcm     the objects, named by the SHA-256 of their SOP Instance UID: no UID becomes a path
     conflicts/               contents that were refused because another one has their SOP Instance UID
+    deleted/                 what was taken out, see `folder_deletion`
     incoming/                files being written
     index.sqlite3            made anew from `objects` whenever it is missing, damaged or of another version
 
@@ -31,6 +32,7 @@ from pathlib import Path
 from segqa_dicom import log
 from segqa_dicom.archive.base import Instance, Outcome, Outgoing, Series, Stored
 from segqa_dicom.archive.content import content_digest, same_content
+from segqa_dicom.archive.folder_deletion import Deletions, remove
 from segqa_dicom.archive.folder_index import Entry, Index, Row, add, find
 from segqa_dicom.archive.folder_keys import JsonAttribute, identity, read_header
 from segqa_dicom.archive.folder_search import Question, answer
@@ -96,6 +98,8 @@ class FolderArchive:
         self._index = Index(folder / "index.sqlite3", self._fill)
         with _disk(folder):
             self._index.rows("SELECT 1 FROM study LIMIT 1")
+            self._deletions = Deletions(folder / "deleted", self._index, self._place, _synchronise)
+            self._deletions.finish()
 
     def close(self) -> None:
         """Close the index; for when no thread uses the archive any more."""
@@ -157,6 +161,11 @@ class FolderArchive:
                 for row in self._index.find([sop_instance_uid])
                 if (row.instance.study_instance_uid, row.instance.series_instance_uid) == wanted
             ]
+
+    def arrived_after(self, number: int, limit: int) -> tuple[str, list[tuple[int, Instance]]]:
+        """Instances that came after the one with a number, with theirs; and the mark of the index that gave these."""
+        with _disk(self.folder):
+            return self._index.arrived_after(number, limit)
 
     def path_of(self, sop_instance_uid: str) -> Path | None:
         """The file of an instance; None if it is not there."""
@@ -323,6 +332,13 @@ class FolderArchive:
             except FileNotFoundError:  # its writer has just finished
                 continue
 
+    # Deleting
+
+    def delete(self, sop_instance_uids: Iterable[str]) -> int:
+        """Take instances out of the archive for good; returns how many were there. Their files stay in `deleted`."""
+        with _disk(self.folder):
+            return self._deletions.delete(list(dict.fromkeys(sop_instance_uids)))
+
     # The index
 
     def reindex(self, progress: Progress = silent) -> Reindexed:
@@ -372,12 +388,8 @@ class FolderArchive:
         if not sop_instance_uids:
             return 0
         with self._index.writing() as connection:
-            gone = [(uid,) for uid in sop_instance_uids if not self._place(uid).exists()]
-            connection.executemany("DELETE FROM instance WHERE SOPInstanceUID = ?", gone)
-            empty = "NOT EXISTS (SELECT 1 FROM instance WHERE instance.series = series.id)"
-            connection.execute(f"DELETE FROM request WHERE series IN (SELECT id FROM series WHERE {empty})")  # noqa: S608
-            connection.execute(f"DELETE FROM series WHERE {empty}")  # noqa: S608 - our own words
-            connection.execute("DELETE FROM study WHERE NOT EXISTS (SELECT 1 FROM series WHERE study = study.id)")
+            gone = [uid for uid in sop_instance_uids if not self._place(uid).exists()]
+            remove(connection, gone)
         return len(gone)
 
     def _files(self) -> Iterator[Path]:

@@ -21,7 +21,7 @@ from segqa_dicom.archive.base import Instance
 from segqa_dicom.archive.folder_keys import KEYS, REQUEST_KEYS, Header, Level
 from segqa_dicom.errors import ConfigurationError, Inconsistent, PeerUnavailable
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raise it with each change of the tables or of what `folder_keys` reads: older indexes are then made anew."""
 _BUSY_S = 60
 _PARAMETERS = 500
@@ -33,6 +33,8 @@ def _columns(level: Level) -> str:
 
 
 _SCHEMA = f"""
+CREATE TABLE generation (mark TEXT NOT NULL);
+INSERT INTO generation VALUES (lower(hex(randomblob(8))));
 CREATE TABLE study (id INTEGER PRIMARY KEY, {_columns(Level.STUDY)}, UNIQUE (StudyInstanceUID));
 CREATE TABLE series (
   id INTEGER PRIMARY KEY, study INTEGER NOT NULL REFERENCES study, {_columns(Level.SERIES)},
@@ -50,7 +52,7 @@ CREATE INDEX instances_by_class ON instance (SOPClassUID);
 CREATE INDEX studies_by_patient ON study (PatientID);
 CREATE INDEX studies_by_date ON study (StudyDate);
 CREATE INDEX studies_by_accession ON study (AccessionNumber);
-"""
+"""  # noqa: S608 - our own words
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +256,22 @@ class Index:
         """Those of the instances that are there."""
         with self.translated():
             return find(self.connection(), sop_instance_uids)
+
+    def arrived_after(self, number: int, limit: int) -> tuple[str, list[tuple[int, Instance]]]:
+        """Instances whose rows have a higher number, in the order of their rows, and what tells this index from others.
+
+        Numbers are not used again as long as the index is not made anew; then its mark is another one.
+        """
+        with self.translated():
+            connection = self.connection()
+            mark = str(connection.execute("SELECT mark FROM generation").fetchone()[0])
+            rows = connection.execute(
+                "SELECT instance.id, StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, SOPClassUID FROM instance"
+                " JOIN series ON series.id = instance.series JOIN study ON study.id = series.study"
+                " WHERE instance.id > ? ORDER BY instance.id LIMIT ?",
+                (number, limit),
+            ).fetchall()
+            return mark, [(row[0], Instance(*row[1:])) for row in rows]
 
     def instances_of(self, study_instance_uid: str, series_instance_uid: str = "") -> list[Row]:
         """Instances of a study or a series, by series and Instance Number."""

@@ -6,6 +6,7 @@ everything as an answer.
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 import unicodedata
@@ -105,6 +106,7 @@ class Question:
     include : keywords that are answered beside those that always are; "all" among them = whatever the index has
     limit : of answers; None = no limit
     is_fuzzy : names match if each word of the question begins a word of the name
+    among : SOP Instance UIDs of the instances that come into question, at the level of instances; None = all
     """
 
     level: Level
@@ -115,6 +117,7 @@ class Question:
     limit: int | None = None
     offset: int = 0
     is_fuzzy: bool = False
+    among: Collection[str] | None = None
 
     @property
     def levels(self) -> tuple[Level, ...]:
@@ -133,7 +136,14 @@ def answer(connection: sqlite3.Connection, question: Question) -> list[dict[str,
 
     Studies come newest first, series and instances by number. Raises `UnsupportedQuestion`.
     """
-    conditions = [_condition(question, keyword, value) for keyword, value in _all_matches(question) if value]
+    conditions = [
+        _condition(question, keyword, value) for keyword, value in _without_moments(_all_matches(question)) if value
+    ]
+    conditions += _moments(question)
+    if question.among is not None:
+        # One parameter, because a list of thousands would have more than SQLite allows.
+        values = json.dumps(list(question.among))
+        conditions.append(_Condition("SOPInstanceUID IN (SELECT value FROM json_each(?))", [values]))
     where = " AND ".join(condition.sql for condition in conditions) or "1"
     table, joins, order = str(question.level), _JOINS[question.level], _ORDER[question.level]
     wanted = _wanted(question)
@@ -147,9 +157,9 @@ def answer(connection: sqlite3.Connection, question: Question) -> list[dict[str,
         f" JOIN {table} ON {table}.id = found {joins} ORDER BY {order}"
     )
     _add_functions(connection)
-    values = [value for condition in conditions for value in condition.values]
+    parameters = [value for condition in conditions for value in condition.values]
     page = [-1 if question.limit is None else question.limit, question.offset]
-    rows = connection.execute(sql, [*values, *page]).fetchall()
+    rows = connection.execute(sql, [*parameters, *page]).fetchall()
     asked = _asked(question)
     return [_json(connection, dict(zip(columns, row[1:], strict=True)), row[0], wanted, asked) for row in rows]
 
@@ -325,6 +335,41 @@ def _range(key: Key, column: str, value: str) -> _Condition:
     padded = f"substr({column} || substr('{lowest}', length({column}) + 1), 1, {len(lowest)})"
     sql = f"({column} != '' AND {padded if key.vr != 'DA' else column} BETWEEN ? AND ?)"
     return _Condition(sql, [low + lowest[len(low) :], high + highest[len(high) :]])
+
+
+_DATE_TIMES = (
+    ("StudyDate", "StudyTime"),
+    ("SeriesDate", "SeriesTime"),
+    ("PerformedProcedureStepStartDate", "PerformedProcedureStepStartTime"),
+    ("ContentDate", "ContentTime"),
+    ("AcquisitionDate", "AcquisitionTime"),
+    ("InstanceCreationDate", "InstanceCreationTime"),
+)
+"""Dates and times that mean a moment together."""
+
+
+def _paired(matches: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Dates and times that are both asked for by ranges of the same form, which then are one range of moments."""
+    given = {keyword: [bool(end.strip()) for end in value.split("-")] for keyword, value in matches if "-" in value}
+    return [(date, time) for date, time in _DATE_TIMES if date in given and given[date] == given.get(time)]
+
+
+def _without_moments(matches: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    paired = {keyword for pair in _paired(matches) for keyword in pair}
+    return [one for one in matches if one[0] not in paired]
+
+
+def _moments(question: Question) -> list[_Condition]:
+    """Combined date and time matching (PS3.4, section C.2.2.2.5.4), which PS3.18 asks of QIDO-RS."""
+    matches = _all_matches(question)
+    given, found = dict(matches), []
+    for date, time in _paired(matches):
+        apart = [_condition(question, date, given[date]), _condition(question, time, given[time])]  # checks both
+        padded = f"substr({time} || substr('{_LOWEST['TM']}', length({time}) + 1), 1, {len(_LOWEST['TM'])})"
+        low, high = (str(apart[0].values[end]) + str(apart[1].values[end]) for end in (0, 1))
+        sql = f"({date} != '' AND {time} != '' AND {date} || {padded} BETWEEN ? AND ?)"
+        found.append(_Condition(sql, [low, high]))
+    return found
 
 
 _NAMES = {"DA": "date (YYYYMMDD)", "TM": "time (HHMMSS.FFFFFF)", "DT": "date and time"}

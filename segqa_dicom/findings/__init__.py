@@ -1,0 +1,20 @@
+"""What the SRs of the archive say, ours and those of others: an index that can be made anew, and questions to it."""
+
+from segqa_dicom.findings.content import Document, Graphic, Group, Item, ReferencedInstance, read_document
+from segqa_dicom.findings.feed import Indexed, Reindexed, index_news, reindex
+from segqa_dicom.findings.index import FILE_NAME, FindingsIndex
+
+__all__ = [
+    "FILE_NAME",
+    "Document",
+    "FindingsIndex",
+    "Graphic",
+    "Group",
+    "Indexed",
+    "Item",
+    "ReferencedInstance",
+    "Reindexed",
+    "index_news",
+    "read_document",
+    "reindex",
+]

@@ -1,0 +1,505 @@
+"""Findings as rows: which of them match, how many those are, and one page of them."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
+from typing import Any
+
+from segqa_dicom.errors import Inconsistent, InputError
+from segqa_dicom.findings.index import CURRENT, VALUE_TYPES, FindingsIndex, json_list
+from segqa_dicom.findings.meaning import CHECK, OUTCOMES, FindingKind
+from segqa_dicom.sr import codes
+from segqa_dicom.uids import normalised_uid
+
+SEVERITIES = ("error", "warning", "info")
+VERDICTS = ("unusable", "review", "usable")
+KINDS = {kind.name.lower(): kind for kind in FindingKind}
+_COUNTED = {"PASS": "n_pass", "WARN": "n_warn", "FAIL": "n_fail", "NOTRUN": "n_notrun", "": "n_other"}
+_DATE = re.compile(r"([0-9]{8})?(-)?([0-9]{8})?\Z")
+_MOST_CHARACTERS = 256
+_TEXT = VALUE_TYPES.index("TEXT")
+
+
+class UnsupportedFilter(InputError):
+    """A filter that there is not, or a value that it cannot have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which findings are wanted. Of a tuple one value must hold, of several filters all; empty = whatever it is.
+
+    structure : code value, canonical name (``kidney_left``, ``kidney``), or words of label and codes
+    rule : ids of rules (``T1``)
+    outcome, severity, verdict, kind : see `OUTCOMES`, `SEVERITIES`, `VERDICTS`, `KINDS`
+    model : part of the SEG's series description or model name, whatever the case
+    version : of the model, by the SEG's Software Versions or as a word of its name
+    reviewer : part of the name of a person who observed
+    study, series, seg, document : UIDs; a series is that of the CT or of the document
+    first_date, last_date : YYYYMMDD, of the document
+    is_current_only : without documents that another one has replaced
+    """
+
+    structure: tuple[str, ...] = ()
+    rule: tuple[str, ...] = ()
+    outcome: tuple[str, ...] = ()
+    severity: tuple[str, ...] = ()
+    verdict: tuple[str, ...] = ()
+    kind: tuple[str, ...] = ()
+    model: tuple[str, ...] = ()
+    version: tuple[str, ...] = ()
+    reviewer: tuple[str, ...] = ()
+    study: tuple[str, ...] = ()
+    series: tuple[str, ...] = ()
+    seg: tuple[str, ...] = ()
+    document: tuple[str, ...] = ()
+    first_date: str = ""
+    last_date: str = ""
+    is_current_only: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One finding: the outcome of a check, or of documents of others a measurement or an evaluation.
+
+    segment_number : 0 = it is about the whole segmentation or case
+    structure, scheme, meaning : what the segment is said to be; structure_name is its name in our table, if it is there
+    rule, outcome, severity : of a check; empty for others. Severity follows from outcome and verdict
+    title : of the rule, or the concept name
+    value, unit : of a measurement
+    verdict, risk : of the segment, or of the whole
+    date : of the document, YYYY-MM-DD
+    model, version : of what made the SEG
+    """
+
+    study: str
+    ct_series: str
+    seg: str
+    segment_number: int
+    label: str
+    structure: str
+    scheme: str
+    meaning: str
+    structure_name: str
+    laterality: str
+    kind: str
+    rule: str
+    title: str
+    outcome: str
+    severity: str
+    value: float | None
+    unit: str
+    detail: str
+    verdict: str
+    risk: float | None
+    document: str
+    date: str
+    observer: str
+    model: str
+    version: str
+    current: bool
+
+
+COLUMNS = tuple(one.name for one in fields(Row))
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of the findings, and how many there are in all."""
+
+    total: int
+    rows: tuple[Row, ...]
+
+
+def as_json(row: Row) -> dict[str, Any]:
+    """A row by its columns."""
+    return dict(zip(COLUMNS, astuple(row), strict=True))
+
+
+def parsed_filters(given: Sequence[tuple[str, str]]) -> Filters:
+    """Filters from names and values as they stand in a URL; commas separate alternatives, but not in `structure`,
+    `model` and `reviewer`, which are given several times.
+
+    Raises `UnsupportedFilter`.
+    """
+    listed: dict[str, tuple[str, ...]] = {}
+    first = last = ""
+    current = True
+    for name, value in given:
+        if len(value) > _MOST_CHARACTERS:
+            raise UnsupportedFilter(f"value of {name} has more than {_MOST_CHARACTERS} characters")
+        if name == "date":
+            first, last = _dates(value)
+        elif name == "current":
+            current = _only_current(value)
+        elif name in _LISTED:
+            parts = (value,) if name in _WITH_COMMAS else tuple(part.strip() for part in value.split(","))
+            listed[name] = listed.get(name, ()) + tuple(_checked(name, part) for part in parts if part)
+        else:
+            raise UnsupportedFilter(f"{_shown(name)} is no filter; filters: {', '.join((*_LISTED, 'date', 'current'))}")
+    return Filters(**listed, first_date=first, last_date=last, is_current_only=current)
+
+
+_LISTED = tuple(one.name for one in fields(Filters))[:-3]
+_WITH_COMMAS = frozenset(("structure", "model", "reviewer"))
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "outcome": OUTCOMES,
+    "severity": SEVERITIES,
+    "verdict": VERDICTS,
+    "kind": tuple(KINDS),
+}
+_UIDS = frozenset(("study", "series", "seg", "document"))
+
+
+def _checked(name: str, value: str) -> str:
+    if name in _CHOICES:
+        found = next((one for one in _CHOICES[name] if one.lower() == value.lower()), None)
+        if found is None:
+            raise UnsupportedFilter(f"{name} is one of: {', '.join(_CHOICES[name])}")
+        return found
+    if name in _UIDS:
+        try:
+            return normalised_uid(value, what=f"value of {name}")
+        except Inconsistent as error:
+            raise UnsupportedFilter(str(error)) from error
+    return value
+
+
+def _dates(value: str) -> tuple[str, str]:
+    found = _DATE.match(value.strip())
+    if found is None or not (found[1] or found[3]):
+        raise UnsupportedFilter("date is YYYYMMDD, or a range: YYYYMMDD-YYYYMMDD, YYYYMMDD-, -YYYYMMDD")
+    first, dash, last = found[1] or "", found[2], found[3] or ""
+    return (first, last) if dash else (first, first)
+
+
+def _only_current(value: str) -> bool:
+    if value.lower() not in ("true", "false"):
+        raise UnsupportedFilter("current is true (the default) or false")
+    return value.lower() == "true"
+
+
+def _shown(name: str) -> str:
+    return name if re.fullmatch(r"[0-9A-Za-z_-]{1,32}", name) else "a name in the question"
+
+
+# --------------------------------------------------------------------------------------------------------- finding
+
+
+def find(index: FindingsIndex, filters: Filters, *, limit: int, offset: int = 0) -> Page:
+    """One page of the findings, those of the newest documents first, within a document in its order.
+
+    First it is counted how many each document has, from what the index knows of groups; then the rows of those
+    documents are read that the page touches. So a page costs the same wherever it lies.
+    """
+    with index.reading() as connection:
+        question = _Question(connection, filters)
+        counts = question.counts()
+        total = sum(count for _, count in counts)
+        chosen: list[int] = []
+        skipped, seen = offset, 0
+        for document, count in counts:
+            if seen + count > offset and seen < offset + limit:
+                if not chosen:
+                    skipped = offset - seen
+                chosen.append(document)
+            seen += count
+        rows = question.rows(chosen)[skipped : skipped + limit] if chosen else []
+    return Page(total, tuple(rows))
+
+
+def pages(index: FindingsIndex, filters: Filters, *, size: int = 10_000) -> Iterator[tuple[Row, ...]]:
+    """All findings, page by page."""
+    offset = 0
+    while True:
+        page = find(index, filters, limit=size, offset=offset)
+        if page.rows:
+            yield page.rows
+        offset += len(page.rows)
+        if not page.rows or offset >= page.total:
+            return
+
+
+class _Question:
+    """Filters as SQL. Documents, groups and items are narrowed down one after the other."""
+
+    def __init__(self, connection: sqlite3.Connection, filters: Filters) -> None:
+        self._connection = connection
+        self._filters = filters
+        self._outcomes = _wanted_outcomes(filters)
+        self._groups, self._group_values = self._on_groups()
+        self._outcome_codes = self._concepts(OUTCOMES)
+        self._rule_names = self._concepts([f"{CHECK}{rule}" for rule in filters.rule]) if filters.rule else {}
+
+    def counts(self) -> list[tuple[int, int]]:
+        """(document, number of its findings), the newest document first; without those that have none."""
+        if self._filters.rule and not self._rule_names:
+            return []
+        found = dict(self._connection.execute(*self._counting()).fetchall())
+        return [(number, found[number]) for number in self._documents() if found.get(number)]
+
+    def rows(self, documents: Sequence[int]) -> list[Row]:
+        """All findings of documents, in their order."""
+        where, values = self._on_items()
+        by_rule = bool(self._filters.rule)
+        group = "measurement_group g ON g.document = d.id"
+        item = "item i ON i.document = d.id"
+        joined = (
+            f"CROSS JOIN {item} CROSS JOIN {group} AND g.number = i.measurement_group"
+            if by_rule
+            else f"CROSS JOIN {group} CROSS JOIN {item} AND i.measurement_group = g.number"
+        )
+        sql = (
+            f"{_SELECT} FROM json_each(:documents) AS chosen CROSS JOIN document d ON d.id = chosen.value {joined}"
+            f" {_LOOK_UPS} WHERE {where} ORDER BY chosen.key, i.measurement_group, i.position"
+        )
+        given = {**values, "documents": json_list(documents), "text": _TEXT}
+        cursor = self._connection.execute(sql, given)
+        names = [one[0] for one in cursor.description]
+        return [_row(dict(zip(names, row, strict=True))) for row in cursor]
+
+    def _counting(self) -> tuple[str, dict[str, object]]:
+        """Numbers of findings by document: from the counts of groups if they say enough, else from the items."""
+        where, values = self._on_items()
+        if self._filters.rule:
+            sql = (
+                "SELECT i.document, COUNT(*) FROM item i INDEXED BY items_by_name"  # noqa: S608 - our own words
+                " CROSS JOIN measurement_group g ON g.document = i.document AND g.number = i.measurement_group"
+                f" WHERE {where} GROUP BY i.document"
+            )
+            return sql, values
+        if {KINDS[kind] for kind in self._filters.kind} & {FindingKind.MEASUREMENT, FindingKind.EVALUATION}:
+            sql = (
+                "SELECT i.document, COUNT(*) FROM measurement_group g"  # noqa: S608 - our own words
+                " CROSS JOIN item i ON i.document = g.document"
+                f" AND i.measurement_group = g.number WHERE {where} GROUP BY i.document"
+            )
+            return sql, values
+        terms = [_counted(outcome, severity) for outcome, severity in self._outcomes]
+        total = " + ".join(f"({term})" for term in terms) or "0"
+        sql = f"SELECT g.document, SUM({total}) FROM measurement_group g WHERE {self._groups} GROUP BY g.document"  # noqa: S608
+        return sql, self._group_values
+
+    def _on_items(self) -> tuple[str, dict[str, object]]:
+        """Conditions on items `i` of groups `g`."""
+        values = dict(self._group_values)
+        conditions = [self._groups]
+        if self._filters.rule:
+            conditions.append(f"i.name IN ({_numbers(self._rule_names.values())})")
+            wanted = {self._outcome_codes.get(outcome, -1) for outcome, _ in self._outcomes if outcome}
+            conditions.append(f"i.code IN ({_numbers(sorted(wanted))})")
+        else:
+            conditions.append("i.finding IS NOT NULL")
+        if self._filters.kind:
+            conditions.append(f"i.finding IN ({_numbers(KINDS[kind] for kind in self._filters.kind)})")
+        if self._filters.outcome or self._filters.severity:
+            conditions.append(f"({' OR '.join(map(self._is_outcome, self._outcomes)) or '0'})")
+        return " AND ".join(conditions), values
+
+    def _is_outcome(self, wanted: tuple[str, str]) -> str:
+        outcome, severity = wanted
+        if not outcome:
+            return f"i.finding != {int(FindingKind.CHECK)}"
+        code = self._outcome_codes.get(outcome, -1)
+        # The index of names knows the code; whether it is a finding only the item itself, which is further away.
+        is_check = (
+            f"i.code = {code}" if self._filters.rule else f"i.finding = {int(FindingKind.CHECK)} AND i.code = {code}"
+        )
+        return f"({is_check} AND {_severity_of_warning(severity)})" if outcome == "WARN" else f"({is_check})"
+
+    def _on_groups(self) -> tuple[str, dict[str, object]]:
+        """Conditions on groups `g`."""
+        filters = self._filters
+        conditions: list[str] = []
+        values: dict[str, object] = {}
+        if filters.verdict:
+            conditions.append("g.verdict IN (SELECT value FROM json_each(:verdicts))")
+            values["verdicts"] = json_list(filters.verdict)
+        if filters.structure:
+            conditions.append(f"g.structure IN ({_numbers(self._structures())})")
+        if filters.seg:
+            ids = "(SELECT id FROM text WHERE value IN (SELECT value FROM json_each(:segs)))"
+            conditions.append(f"(g.segmentation IN {ids} OR g.other_segmentation IN {ids})")
+            values["segs"] = json_list(filters.seg)
+        for name, wanted in (("model", filters.model), ("version", filters.version)):
+            if wanted:
+                conditions.append(self._of_segmentations(name, wanted))
+        return " AND ".join(conditions) or "1", values
+
+    def _structures(self) -> list[int]:
+        """Structures that match, of the few hundred that there are."""
+        rows = self._connection.execute(
+            "SELECT structure.id, finding.value, finding.scheme, site.value, structure.name, structure.words"
+            " FROM structure LEFT JOIN concept AS finding ON finding.id = structure.finding"
+            " LEFT JOIN concept AS site ON site.id = structure.site"
+        )
+        return [row[0] for row in rows if any(_is_structure(wanted, *row[1:]) for wanted in self._filters.structure)]
+
+    def _of_segmentations(self, name: str, wanted: Sequence[str]) -> str:
+        """A condition on what SEGs are called, by the SEG itself or by our document about it."""
+        known = self._connection.execute(
+            "SELECT text.id, series_description, model, version FROM segmentation"
+            " JOIN text ON text.value = segmentation.sop_instance_uid"
+        ).fetchall()
+        told = self._connection.execute(
+            "SELECT id, segmentation_name, '', '' FROM document WHERE segmentation_name != ''"
+        )
+        is_wanted = _is_model if name == "model" else _is_version
+        segmentations = [row[0] for row in known if any(is_wanted(one, *row[1:]) for one in wanted)]
+        documents = [row[0] for row in told if any(is_wanted(one, *row[1:]) for one in wanted)]
+        names = _numbers(row[0] for row in known)
+        return (
+            f"(g.segmentation IN ({_numbers(segmentations)})"
+            f" OR (g.segmentation NOT IN ({names}) AND g.document IN ({_numbers(documents)})))"
+        )
+
+    def _documents(self) -> list[int]:
+        """Numbers of the documents that come into question, the newest first."""
+        filters = self._filters
+        conditions = [CURRENT] if filters.is_current_only else []
+        values: list[object] = []
+        for columns, wanted in (
+            (("study_instance_uid",), filters.study),
+            (("ct_series", "series_instance_uid"), filters.series),
+            (("sop_instance_uid",), filters.document),
+        ):
+            if wanted:
+                one_of = " OR ".join(f"{column} IN (SELECT value FROM json_each(?))" for column in columns)  # noqa: S608
+                conditions.append(f"({one_of})")
+                values += [json_list(wanted)] * len(columns)
+        if filters.reviewer:
+            conditions.append(f"({' OR '.join(['instr(persons, ?) > 0'] * len(filters.reviewer))})")
+            values += [name.casefold() for name in filters.reviewer]
+        if filters.first_date or filters.last_date:
+            conditions.append("content_date != '' AND content_date BETWEEN ? AND ?")
+            values += [filters.first_date or "0", filters.last_date or "9"]
+        where = " AND ".join(conditions) or "1"
+        order = "ORDER BY content_date DESC, content_time DESC, id DESC"
+        return [row[0] for row in self._connection.execute(f"SELECT id FROM document WHERE {where} {order}", values)]  # noqa: S608
+
+    def _concepts(self, values: Sequence[str]) -> dict[str, int]:
+        """Numbers of our own codes by their values."""
+        sql = "SELECT value, id FROM concept WHERE scheme = ? AND value IN (SELECT value FROM json_each(?))"
+        return dict(self._connection.execute(sql, (codes.SCHEME, json_list(values))).fetchall())
+
+
+def _wanted_outcomes(filters: Filters) -> list[tuple[str, str]]:
+    """(outcome, severity) of the findings that come into question; outcome "" is what has none."""
+    outcomes = filters.outcome or (*OUTCOMES, "")
+    severities = filters.severity or SEVERITIES
+    if filters.kind and "check" not in filters.kind:
+        outcomes = tuple(one for one in outcomes if not one)
+    elif filters.kind == ("check",):
+        outcomes = tuple(one for one in outcomes if one)
+    possible = {"FAIL": ("error",), "WARN": ("warning", "info"), "": ("",) if not filters.severity else ()}
+    return [
+        (outcome, severity)
+        for outcome in dict.fromkeys(outcomes)
+        for severity in possible.get(outcome, ("info",))
+        if severity in severities or not severity
+    ]
+
+
+def _counted(outcome: str, severity: str) -> str:
+    column = f"g.{_COUNTED[outcome]}"
+    return f"{column} * ({_severity_of_warning(severity)})" if outcome == "WARN" else column
+
+
+def _severity_of_warning(severity: str) -> str:
+    """A segment is usable if nothing of severity warning or error complains: then a warning is only worth knowing."""
+    return "g.verdict != 'usable'" if severity == "warning" else "g.verdict = 'usable'"
+
+
+def _is_structure(wanted: str, value: str | None, scheme: str | None, site: str | None, name: str, words: str) -> bool:
+    base = name.removesuffix("_left").removesuffix("_right")
+    if wanted in (value, site, f"{value}.{scheme}") or (name and wanted in (name, base)):
+        return True
+    parts = wanted.casefold().replace("_", " ").split()
+    return bool(parts) and all(part in words for part in parts)
+
+
+def _is_model(wanted: str, description: str, model: str, _version: str) -> bool:
+    return wanted.casefold() in f"{description} {model}".casefold()
+
+
+def _is_version(wanted: str, description: str, model: str, version: str) -> bool:
+    return wanted == version or wanted in f"{description} {model} {version}".split()
+
+
+def _numbers(values: Any) -> str:
+    return ", ".join(str(int(value)) for value in values)
+
+
+_SELECT = """
+SELECT d.study_instance_uid, d.ct_series, d.sop_instance_uid, d.content_date, d.observers, d.segmentation_name,
+  d.model AS device, d.is_own, i.finding, i.number, g.segment, g.verdict, g.risk, seg.value AS seg,
+  source.value AS source_series, structure.label, structure.meaning, structure.name AS structure_name,
+  found.value AS structure, found.scheme, side.meaning AS laterality, name.value AS name, name.meaning AS title,
+  code.value AS code, code.meaning AS code_meaning, unit.value AS unit, said.value AS said,
+  segmentation.series_description, segmentation.model, segmentation.version,
+  CASE WHEN i.finding = 1 THEN (
+    SELECT detail.value FROM item x JOIN text detail ON detail.id = x.text
+    WHERE x.document = i.document AND x.measurement_group = i.measurement_group AND +x.name = i.name
+      AND x.value_type = :text LIMIT 1) END AS detail,
+"""
+_SELECT += f"({CURRENT.replace('document.id', 'd.id').replace('document.sop', 'd.sop')}) AS current"
+_LOOK_UPS = """
+LEFT JOIN text seg ON seg.id = g.segmentation
+LEFT JOIN text source ON source.id = g.source_series
+LEFT JOIN structure ON structure.id = g.structure
+LEFT JOIN concept found ON found.id = structure.finding
+LEFT JOIN concept side ON side.id = structure.laterality
+LEFT JOIN concept name ON name.id = i.name
+LEFT JOIN concept code ON code.id = i.code
+LEFT JOIN concept unit ON unit.id = i.unit
+LEFT JOIN text said ON said.id = i.text
+LEFT JOIN segmentation ON segmentation.sop_instance_uid = seg.value
+"""
+
+
+def _row(found: Mapping[str, Any]) -> Row:
+    is_check = found["finding"] == FindingKind.CHECK
+    outcome = found["code"] if is_check else ""
+    title = found["title"] or found["name"] or ""
+    date = found["content_date"]
+    return Row(
+        study=found["study_instance_uid"],
+        ct_series=found["source_series"] or found["ct_series"],
+        seg=found["seg"] or "",
+        segment_number=found["segment"],
+        label=found["label"] or "",
+        structure=found["structure"] or "",
+        scheme=found["scheme"] or "",
+        meaning=found["meaning"] or "",
+        structure_name=found["structure_name"] or "",
+        laterality=found["laterality"] or "",
+        kind=FindingKind(found["finding"]).name.lower(),
+        rule=found["name"].removeprefix(CHECK) if is_check else "",
+        title=title.removeprefix("Check: ") if is_check else title,
+        outcome=outcome,
+        severity=_severity(outcome, found["verdict"]),
+        value=found["number"],
+        unit=found["unit"] or "",
+        detail=(found["detail"] if is_check else found["said"] or found["code_meaning"] or found["code"]) or "",
+        verdict=found["verdict"],
+        risk=found["risk"],
+        document=found["sop_instance_uid"],
+        date=f"{date[:4]}-{date[4:6]}-{date[6:]}" if len(date) == 8 else date,
+        observer=found["observers"],
+        model=found["series_description"] or found["model"] or found["segmentation_name"] or _device(found),
+        version=found["version"] or "",
+        current=bool(found["current"]),
+    )
+
+
+def _severity(outcome: str, verdict: str) -> str:
+    if outcome == "WARN":
+        return "info" if verdict == "usable" else "warning"
+    return {"": "", "FAIL": "error"}.get(outcome, "info")
+
+
+def _device(found: Mapping[str, Any]) -> str:
+    """Of a document of others what wrote it: it is all that is known."""
+    return "" if found["is_own"] else str(found["device"])
