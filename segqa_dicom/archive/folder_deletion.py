@@ -1,0 +1,83 @@
+"""Taking instances out of a folder archive, so that a crash leaves each of them either there or away.
+
+::
+
+    deleted/abcd…-1234….dcm    a file that was taken out, named by its SOP Instance UID and its digest
+    deleted/abcd….todo         it is to be taken out, and may be half way: holds the SOP Instance UID
+
+First the note is on the disk, then the row of the index goes, then the file; then the note. A row that is there always
+has its file. Notes that a crash left are dealt with when the archive is opened: where the row is there, nothing was
+done (or the object came again), and nothing is; else the file follows it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from segqa_dicom.archive.folder_index import Index, find
+
+_NOTE = ".todo"
+
+
+class Deletions:
+    """The folder `deleted` of an archive.
+
+    place : where the file of an instance lies
+    synchronise : waits until the names in folders, or files, are on the disk
+    """
+
+    def __init__(
+        self, folder: Path, index: Index, place: Callable[[str], Path], synchronise: Callable[[Sequence[Path]], None]
+    ) -> None:
+        self._folder, self._index, self._place, self._synchronise = folder, index, place, synchronise
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def delete(self, sop_instance_uids: Sequence[str]) -> int:
+        """Take instances out; returns how many were there. The caller translates `OSError`."""
+        rows = self._index.find(sop_instance_uids)
+        digests = {row.instance.sop_instance_uid: row.digest for row in rows}
+        if not digests:
+            return 0
+        for uid in digests:
+            self._note(uid).write_text(uid, encoding="ascii")
+        self._synchronise([*map(self._note, digests), self._folder])
+        with self._index.writing() as connection:
+            remove(connection, list(digests))
+        self._move(digests)
+        return len(digests)
+
+    def finish(self) -> None:
+        """Deal with what a crash left."""
+        notes = {path.read_text(encoding="ascii"): "" for path in self._folder.glob(f"*{_NOTE}")}
+        if notes:
+            self._move({uid: digest for uid, digest in notes.items() if uid})
+
+    def _move(self, digests: dict[str, str]) -> None:
+        """Move the files of those that have no row, which nobody else gives one meanwhile, and forget all of them."""
+        with self._index.writing() as connection:
+            there = {row.instance.sop_instance_uid for row in find(connection, list(digests))}
+            changed = {self._folder}
+            for uid, digest in digests.items():
+                place = self._place(uid)
+                if uid not in there and place.exists():
+                    changed.add(place.parent)
+                    place.rename(self._folder / f"{place.stem}-{digest[:16] or place.stat().st_ino}{place.suffix}")
+            self._synchronise(sorted(changed))
+        for uid in digests:
+            with suppress(FileNotFoundError):
+                self._note(uid).unlink()
+
+    def _note(self, uid: str) -> Path:
+        return self._folder / f"{self._place(uid).stem}{_NOTE}"
+
+
+def remove(connection: sqlite3.Connection, sop_instance_uids: Sequence[str]) -> None:
+    """Remove instances from the index, and the series and studies that they leave empty."""
+    connection.executemany("DELETE FROM instance WHERE SOPInstanceUID = ?", [(uid,) for uid in sop_instance_uids])
+    empty = "NOT EXISTS (SELECT 1 FROM instance WHERE instance.series = series.id)"
+    connection.execute(f"DELETE FROM request WHERE series IN (SELECT id FROM series WHERE {empty})")  # noqa: S608
+    connection.execute(f"DELETE FROM series WHERE {empty}")  # noqa: S608 - our own words
+    connection.execute("DELETE FROM study WHERE NOT EXISTS (SELECT 1 FROM series WHERE study = study.id)")
