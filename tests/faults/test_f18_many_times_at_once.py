@@ -25,6 +25,7 @@ from tests.faults.arriving import (
     uid_of,
     wait_for_revision,
 )
+from tests.servers.orthanc import Orthanc
 from tests.servers.process import wait_until
 from tests.servers.service import Serve, send, uids
 
@@ -99,3 +100,29 @@ def test_a_study_sent_five_times_at_once_is_one_case_and_other_contents_are_refu
         assert (kept_files(service), service.cases()) == before
         assert len(list(quarantine.iterdir())) == len(conflicts(service, *changed)) == 2
         assert json.loads(service.segqa("quarantine", "list", "--json").stdout)["objects"] == listed
+
+
+def test_the_same_with_orthanc_as_the_archive(tmp_path: Path) -> None:
+    pieces = Pieces(tmp_path / "case")
+    first = pieces.ct[9]
+    other = with_other_pixels(first, tmp_path / "other.dcm")
+    with (
+        Orthanc(tmp_path / "orthanc") as orthanc,
+        Serve(tmp_path / "service", archive=orthanc.dicomweb_url, settings={"SEGQA_DEBOUNCE_S": "3"}) as service,
+    ):
+        send_at_once(service.dicom_port, [pieces.all, pieces.all[::-1], [*pieces.all, *pieces.all], pieces.all])
+        wait_until(lambda: service.cases(), 60, "a case")
+        service.wait_for_cases(1)
+        assert uids(service.documents()) == sorted(map(uid_of, pieces.reviewed(tmp_path / "out")))
+        assert orthanc.count() == len(pieces.all) + len(service.documents())
+
+        for _ in range(2):
+            assert send(service.dicom_port, other) == 0
+            wait_until(lambda: not any((service.data / "inbox").glob("*.dcm")), 60, "the inbox is empty")
+            wait_for_revision(service, 2)
+            (conflict,) = conflicts(service, first)
+            assert (conflict.kept_digest, conflict.refused_digest) == (content_digest(first), content_digest(other))
+            for report in of_kind(current(service.documents()), "report"):
+                assert conflict.refused_digest[:16] in text_of(report)
+            (kept,) = (service.data / "quarantine").iterdir()
+            assert content_digest(kept) == content_digest(other)
