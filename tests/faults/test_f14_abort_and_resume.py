@@ -40,7 +40,7 @@ def send_and_break_off(port: int, whole: list[Path], cut: Path) -> None:
 @pytest.mark.parametrize("first", ["images", "segmentations"])
 def test_a_study_that_was_broken_off_and_resumed_is_one_case(tmp_path: Path, first: str) -> None:
     pieces = Pieces(tmp_path / "case")
-    with Serve(tmp_path / "service") as service:
+    with Serve(tmp_path / "service", settings={"SEGQA_DEBOUNCE_S": "3"}) as service:
         if first == "segmentations":
             assert send(service.dicom_port, *pieces.segs) == 0
         send_and_break_off(service.dicom_port, pieces.ct[:SENT], pieces.ct[SENT])

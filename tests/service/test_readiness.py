@@ -30,6 +30,8 @@ def names(rows: tuple[SegmentationRow, ...]) -> list[str]:
 
 
 A, B, NOTHING = seg("1.9.1", "1", "2"), seg("1.9.2", "2", "3"), seg("1.9.3")
+LATER = seg("1.9.4", "2", "3", arrived_at=NOW + 5)
+NEXT = seg("1.9.5", "2", "3", arrived_at=NOW + 60)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +49,9 @@ A, B, NOTHING = seg("1.9.1", "1", "2"), seg("1.9.2", "2", "3"), seg("1.9.3")
         pytest.param([NOTHING], {"1"}, QUIET_S - 1, [], [NOTHING], QUIET_S, id="names nothing: quiet is awaited"),
         pytest.param([NOTHING], {"1"}, QUIET_S, [NOTHING], [], None, id="names nothing: quiet is over"),
         pytest.param([NOTHING], set(), QUIET_S, [], [NOTHING], None, id="names nothing, and there is none"),
+        pytest.param([A, LATER], {"2"}, DEADLINE_S - 1, [], [A, LATER], DEADLINE_S, id="neither is given up"),
+        pytest.param([A, LATER], {"2"}, DEADLINE_S, [A, LATER], [], None, id="sent together, given up together"),
+        pytest.param([A, NEXT], {"2"}, DEADLINE_S, [A], [NEXT], DEADLINE_S + 50, id="sent later, given up later"),
         pytest.param([A, NOTHING], {"1"}, 0, [], [A, NOTHING], QUIET_S, id="the sooner of two times counts"),
     ],
 )
