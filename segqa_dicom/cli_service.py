@@ -59,6 +59,17 @@ def _where(command: _Command) -> _Command:
     return command
 
 
+def _with_ruleset(command: _Command) -> _Command:
+    """The option that says which rules."""
+    return click.option(
+        "--ruleset",
+        "ruleset_file",
+        metavar="FILE",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="TOML with rule parameters to change; SEGQA_RULESET says it to Celery workers, too.",
+    )(command)
+
+
 @click.command(epilog=_SERVE_EPILOG)
 @_where
 @click.option("--aet", default="SEGQA", show_default=True, help="AE title of the DICOM node.")
@@ -72,13 +83,7 @@ def _where(command: _Command) -> _Command:
     type=click.IntRange(min=0),
     help="Worker processes, 0.5 to 1.2 GB each.  [default: processors, at most 4; 0 if SEGQA_BROKER is set]",
 )
-@click.option(
-    "--ruleset",
-    "ruleset_file",
-    metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="TOML with rule parameters to change.",
-)
+@_with_ruleset
 @click.option("--json", "as_json", is_flag=True, help="Say where it listens as one line of JSON.")
 @click.option("--quiet", is_flag=True, help="No log lines; only errors.")
 def serve(
@@ -102,7 +107,7 @@ def serve(
     from segqa_dicom.service.loops import Addresses
     from segqa_dicom.service.supervisor import Supervisor
 
-    setup = replace(_setup(archive, ledger), ruleset_file=ruleset_file)
+    setup = _setup(archive, ledger, ruleset_file)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("segqa").setLevel(logging.WARNING if quiet else logging.INFO)
     if workers is None:
@@ -178,15 +183,16 @@ def status(archive: str | None, ledger: str | None, as_json: bool) -> None:  # n
 
 @click.command(epilog=_EXIT_CODES)
 @_where
+@_with_ruleset
 @click.option("--json", "as_json", is_flag=True, help="As JSON: what was repaired.")
-def reconcile(archive: str | None, ledger: str | None, as_json: bool) -> None:  # noqa: FBT001
+def reconcile(archive: str | None, ledger: str | None, ruleset_file: Path | None, as_json: bool) -> None:  # noqa: FBT001
     """Compare the archive with the ledger and repair what was lost; makes the ledger anew if there is none.
 
     Cases that are to be done are noted; running workers (segqa serve, Celery) do them.
     """
     from segqa_dicom.service.coordinator import Coordinator
 
-    setup = _setup(archive, ledger)
+    setup = _setup(archive, ledger, ruleset_file)
     setup.make_folders()
     with setup.open_ledger() as opened:
         opened.migrate()
@@ -262,17 +268,18 @@ def show_quarantine(name: str, archive: str | None, ledger: str | None, as_json:
 COMMANDS: tuple[click.Command, ...] = (serve, status, reconcile, replay, quarantine)
 
 
-def _setup(archive: str | None, ledger: str | None) -> Setup:
+def _setup(archive: str | None, ledger: str | None, ruleset_file: Path | None = None) -> Setup:
     from pydantic import ValidationError
 
     from segqa_dicom.config import ServiceSettings
     from segqa_dicom.service import Setup
 
     try:
-        return Setup.from_settings(ServiceSettings(), archive=archive, ledger=ledger)
+        setup = Setup.from_settings(ServiceSettings(), archive=archive, ledger=ledger)
     except ValidationError as error:
         problems = "; ".join(f"SEGQA_{str(one['loc'][0]).upper()}: {one['msg']}" for one in error.errors())
         raise ConfigurationError(f"wrong settings in the environment: {problems}") from error
+    return setup if ruleset_file is None else replace(setup, ruleset_file=ruleset_file)
 
 
 def _ledger(setup: Setup) -> Ledger:

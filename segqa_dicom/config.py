@@ -56,17 +56,17 @@ class ServiceSettings(BaseSettings):
     archive: str = Field("./segqa-archive", description="Default of `--archive`: a folder, or the URL of DICOMweb.")
     ledger: str = Field("", description="Default of `--ledger`: SQLAlchemy URL; empty = SQLite in the data folder.")
     data: str = Field("", description="Folder of inbox and ledger; empty = the archive's folder, else ./segqa-data.")
+    ruleset: str = Field(
+        "",
+        description="TOML with rule parameters to change, read once at the start; the same for `segqa serve`, `segqa "
+        "reconcile` and Celery workers, because a case is reviewed only by who has the rules that it was opened for.",
+    )
     broker: str = Field("", description="URL of Redis; with it cases go to Celery workers, and `--workers` is 0.")
     archive_user: str = Field("", description="User name for the DICOMweb archive.")
     archive_password: SecretStr = Field(SecretStr(""), description="Its password.")
     ledger_password: SecretStr = Field(SecretStr(""), description="Password that `--ledger` leaves out of its URL.")
     broker_password: SecretStr = Field(SecretStr(""), description="Password that the broker's URL leaves out.")
 
-    allowed_ae: str = Field(
-        "",
-        description="AE titles that may open an association, by commas, each as TITLE, TITLE@HOST (only from there) or "
-        "TITLE@HOST:PORT (storage commitment is reported there); empty = any.",
-    )
     public_url: str = Field(
         "",
         pattern=r"^(https?://[^\s?#]+)?$",
@@ -78,6 +78,11 @@ class ServiceSettings(BaseSettings):
         description="Who sends it (Authorization: Bearer ...) may delete by DICOMweb; empty = nobody may.",
     )
 
+    allowed_ae: str = Field(
+        "",
+        description="AE titles that may open an association, by commas, each as TITLE, TITLE@HOST (only from there) or "
+        "TITLE@HOST:PORT (storage commitment is reported there); empty = any.",
+    )
     max_associations: int = Field(64, ge=1, description="Associations at a time.")
     max_associations_per_address: int = Field(8, ge=1, description="Associations at a time from one address.")
     min_free_bytes: int = Field(

@@ -19,7 +19,7 @@ from segqa_dicom.service.loops import prepare_worker
 from workers.settings import celery_settings
 
 settings = ServiceSettings()
-setup = Setup.from_settings(settings)
+setup = Setup.from_settings(settings).with_rules()
 app = Celery("segqa", broker=broker_url(settings), include=["workers.tasks"])
 app.conf.update(celery_settings(settings))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from segqa_dicom.archive import Archive
@@ -24,6 +24,7 @@ class Setup:
     ledger : SQLAlchemy URL
     data : folder of this host: inbox, quarantine, files being worked on, and the ledger if it is SQLite
     ruleset_file : TOML with rule parameters that differ from the default
+    rules : what that file said when `with_rules` was called
     """
 
     archive: str
@@ -32,6 +33,7 @@ class Setup:
     settings: ServiceSettings = field(default_factory=ServiceSettings)
     review: Settings = field(default_factory=Settings)
     ruleset_file: Path | None = None
+    rules: str | None = None
 
     @classmethod
     def from_settings(
@@ -48,7 +50,9 @@ class Setup:
         folder = data or settings.data or ("./segqa-data" if is_url else archive)
         resolved = Path(folder).expanduser().absolute()
         url = ledger or settings.ledger or f"sqlite:///{resolved / 'ledger.sqlite3'}"
-        return cls(archive if is_url else str(Path(archive).expanduser().absolute()), url, resolved, settings)
+        rules = Path(settings.ruleset).expanduser().absolute() if settings.ruleset else None
+        place = archive if is_url else str(Path(archive).expanduser().absolute())
+        return cls(place, url, resolved, settings, ruleset_file=rules)
 
     @property
     def is_folder(self) -> bool:
@@ -110,7 +114,18 @@ class Setup:
         """The rules; raises `ConfigurationError` if their file cannot be used."""
         if self.ruleset_file is None:
             return default_ruleset()
+        rules = self._read_rules() if self.rules is None else self.rules
         try:
-            return ruleset_with(tomllib.loads(self.ruleset_file.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            return ruleset_with(tomllib.loads(rules))
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigurationError(f"rule set {self.ruleset_file} cannot be read: {error}") from error
+
+    def with_rules(self) -> Setup:
+        """The same with the rules read: processes that start later have the same, whatever the file says then."""
+        return self if self.ruleset_file is None else replace(self, rules=self._read_rules())
+
+    def _read_rules(self) -> str:
+        try:
+            return "" if self.ruleset_file is None else self.ruleset_file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"rule set {self.ruleset_file} cannot be read: {error}") from error

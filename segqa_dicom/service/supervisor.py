@@ -72,6 +72,7 @@ class Supervisor:
         Raises `ConfigurationError` if something cannot start as it was told to.
         """
         os.umask(PRIVATE)
+        self.setup = self.setup.with_rules()
         self.setup.make_folders()
         loops.remove_leftovers(self.setup)
         with self.setup.open_ledger() as ledger:
