@@ -16,6 +16,7 @@ from segqa_dicom.config import ServiceSettings
 from segqa_dicom.service import Setup
 from segqa_dicom.service.broker import broker_url
 from segqa_dicom.service.loops import prepare_worker
+from workers.lines import install
 from workers.settings import celery_settings
 
 settings = ServiceSettings()
@@ -29,6 +30,7 @@ def log_lines(**_: Any) -> None:
     """One line per case, of ours; of Celery only what is wrong."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("segqa").setLevel(logging.INFO)
+    install(logging.getLogger().handlers)
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]

@@ -34,7 +34,14 @@ class Broker:
         self._resend_after_s = settings.sweep_s
         self._app: Any = Celery("segqa", broker=broker_url(settings))
         self._app.conf.broker_connection_retry = False
-        self._app.conf.broker_transport_options = {"socket_timeout": 5, "socket_connect_timeout": 5}
+        # Whoever feeds has other things to do: one attempt, and a short one. The next is as good.
+        self._app.conf.broker_transport_options = {
+            "socket_timeout": 2,
+            "socket_connect_timeout": 2,
+            "max_retries": 1,
+            "interval_start": 0,
+            "interval_step": 0,
+        }
 
     def feed(self, ledger: Ledger, *, now: float) -> int:
         """Send what can be worked on and was not sent of late; returns how many.
