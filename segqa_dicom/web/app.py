@@ -16,11 +16,14 @@ from segqa_dicom.archive.folder_keys import Level
 from segqa_dicom.config import ServiceSettings, Settings
 from segqa_dicom.inbox import Inbox
 from segqa_dicom.web import stow, wado
+from segqa_dicom.web.capabilities import capabilities
+from segqa_dicom.web.deleting import delete
 from segqa_dicom.web.health import healthz, index
 from segqa_dicom.web.metrics import add_metrics, metrics
 from segqa_dicom.web.middleware import Observed
 from segqa_dicom.web.problems import HANDLERS, Problem
 from segqa_dicom.web.qido import search
+from segqa_dicom.web.rendered import retrieve_rendered, retrieve_thumbnail
 from segqa_dicom.web.state import DICOM_WEB, State, SummaryOfLedger, state_of
 
 _STUDY, _SERIES = "/studies/{study}", "/studies/{study}/series/{series}"
@@ -76,6 +79,12 @@ def _dicom_web() -> list[BaseRoute]:
         (f"{_SERIES}/metadata", wado.retrieve_metadata),
         (f"{_INSTANCE}/metadata", wado.retrieve_metadata),
         (f"{_INSTANCE}/frames/{{frames}}", wado.retrieve_frames),
+        (f"{_INSTANCE}/frames/{{frames}}/rendered", retrieve_rendered),
+        (f"{_INSTANCE}/frames/{{frames}}/thumbnail", retrieve_thumbnail),
+        (f"{_INSTANCE}/rendered", retrieve_rendered),
+        (f"{_INSTANCE}/thumbnail", retrieve_thumbnail),
+        (f"{_SERIES}/thumbnail", retrieve_thumbnail),
+        (f"{_STUDY}/thumbnail", retrieve_thumbnail),
         (f"{_INSTANCE}/bulkdata/{{where:path}}", wado.retrieve_bulk_data),
         (_STUDY, wado.retrieve),
         (_SERIES, wado.retrieve),
@@ -83,7 +92,9 @@ def _dicom_web() -> list[BaseRoute]:
     ]
     posts = [Route(f"{DICOM_WEB}{path}", stow.store, methods=["POST"]) for path in ("/studies", _STUDY)]
     gets = [Route(f"{DICOM_WEB}{path}", handler, methods=["GET"]) for path, handler in handlers]
-    return [*posts, *gets, Route(f"{DICOM_WEB}{{rest:path}}", _nothing, methods=["GET", "POST"])]
+    deletes = [Route(f"{DICOM_WEB}{path}", delete, methods=["DELETE"]) for path in (_STUDY, _SERIES, _INSTANCE)]
+    options = [Route(f"{DICOM_WEB}{path}", capabilities, methods=["OPTIONS"]) for path in ("", "/")]
+    return [*posts, *gets, *deletes, *options, Route(f"{DICOM_WEB}{{rest:path}}", _nothing, methods=["GET", "POST"])]
 
 
 def _nothing(request: Request) -> Response:

@@ -34,7 +34,7 @@ class RequestMetrics:
 
     def note(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request; routes are patterns, of which there are few."""
-        method = method if method in ("GET", "HEAD", "POST") else "other"
+        method = method if method in ("GET", "HEAD", "POST", "DELETE", "OPTIONS") else "other"
         self._requests.labels(route, method, str(status)).inc()
         self._seconds.labels(route, method).observe(seconds)
 

@@ -75,9 +75,13 @@ def multipart_response(parts: Sequence[Part], part_type: str) -> StreamingRespon
 
 @dataclass(frozen=True, slots=True)
 class PartBegins:
-    """The header of a part has come."""
+    """The header of a part has come.
+
+    location : its Content-Location, by which others refer to it; empty if it has none
+    """
 
     content_type: str
+    location: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +153,12 @@ class Splitter:
         if end < 0:
             return
         lines, self._buffer = self._buffer[:end].split(b"\r\n"), self._buffer[end + 4 :]
-        content_type = ""
+        found = {}
         for line in lines:
             name, _, value = line.partition(b":")
-            if name.strip().lower() == b"content-type":
-                content_type = value.strip().decode("latin-1")
+            found[name.strip().lower()] = value.strip().decode("latin-1")
         self._step = self._body
-        yield PartBegins(content_type)
+        yield PartBegins(found.get(b"content-type", ""), found.get(b"content-location", ""))
 
     def _body(self) -> Iterator[Event]:
         yield from self._until_delimiter()

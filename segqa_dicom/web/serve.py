@@ -38,6 +38,7 @@ def run_web(app: ASGIApp, *, host: str, port: int, ready: Callable[[int], None] 
             log_level="critical",  # requests and what goes wrong with them `middleware.Observed` logs
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # anybody can send them; `SEGQA_PUBLIC_URL` says what clients see
             timeout_graceful_shutdown=GRACE_S,
         )
         server = _Server(config, lambda: ready(listener.getsockname()[1]))

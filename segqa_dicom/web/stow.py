@@ -25,11 +25,12 @@ from segqa_dicom.archive import Instance, Outcome, Outgoing, Stored
 from segqa_dicom.archive.folder_keys import read_identity
 from segqa_dicom.errors import InputError, LimitExceeded
 from segqa_dicom.reading.elements import Unfamiliar, file_meta
-from segqa_dicom.web.media import DICOM, DICOM_JSON, MULTIPART, accepts_json, media_type
+from segqa_dicom.web.media import DICOM, DICOM_JSON, MULTIPART, MediaType, accepts_json, media_type
 from segqa_dicom.web.multipart import Event, PartBegins, PartEnds, Splitter
 from segqa_dicom.web.problems import Problem
 from segqa_dicom.web.qido import json_response, uid_in_path
 from segqa_dicom.web.state import State, root_of, state_of
+from segqa_dicom.web.stow_json import JsonReceiver
 
 BATCH = 100
 """Objects given to the archive at a time."""
@@ -68,9 +69,13 @@ async def store(request: Request) -> Response:
     if await run_in_threadpool(state.inbox.free_bytes) < state.service.min_free_bytes:
         raise Problem(507, _NO_SPACE)
     outcomes = _Outcomes()
-    receiver = _Receiver(state, study, outcomes)
+    files = _Receiver(state, study, outcomes)
+    content = media_type(request.headers.get("content-type", ""))
+    receiver: _Receiver | JsonReceiver = files
+    if content.part_type == DICOM_JSON:
+        receiver = JsonReceiver(state.inbox.parts, files)
     try:
-        async for event in _events(request):
+        async for event in _events(request, content):
             await run_in_threadpool(receiver.take, event)
         await run_in_threadpool(receiver.store)
     except ClientDisconnect as error:
@@ -89,18 +94,19 @@ async def store(request: Request) -> Response:
     return response
 
 
-async def _events(request: Request) -> AsyncIterator[list[Event]]:
+async def _events(request: Request, content: MediaType) -> AsyncIterator[list[Event]]:
     """What each piece of the body brings."""
-    content = media_type(request.headers.get("content-type", ""))
     if content.name == DICOM:
         yield [PartBegins(DICOM)]
         async for piece in request.stream():
             yield [piece]
         yield [PartEnds()]
         return
-    if content.name != MULTIPART or content.part_type not in ("", DICOM):
+    if content.name != MULTIPART or content.part_type not in ("", DICOM, DICOM_JSON):
         raise Problem(
-            415, 'objects are taken as multipart/related; type="application/dicom", one also as application/dicom'
+            415,
+            'objects are taken as multipart/related; type="application/dicom" (or "application/dicom+json" with bulk'
+            " data as further parts), one also as application/dicom",
         )
     splitter = Splitter(content.boundary)
     async for piece in request.stream():
@@ -150,8 +156,12 @@ class _Receiver:
             self._path.unlink()
             self._outcomes.failures.append((None, OUT_OF_RESOURCES))
             return
-        self._complete.append(self._path)
-        _finish(self._path)
+        self.add(self._path)
+
+    def add(self, path: Path) -> None:
+        """A complete object in a file, which becomes ours."""
+        self._complete.append(path)
+        _finish(path)
         if len(self._complete) >= BATCH:
             self.store()
 
@@ -184,6 +194,10 @@ class _Receiver:
         self._outcomes.failures += [
             (one, reasons[result.outcome]) for one, result in results if result.outcome in reasons
         ]
+
+    def fail(self, instance: Instance | None) -> None:
+        """Note that a part could not be understood."""
+        self._outcomes.failures.append((instance, CANNOT_UNDERSTAND))
 
     def remove(self) -> None:
         """Delete what is left of a request that failed."""

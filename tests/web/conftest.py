@@ -40,10 +40,11 @@ class Server:
         return DICOMwebClient(self.dicom_web)
 
 
-def started(stack: ExitStack, folder: Path, *arguments: object) -> Server:
+def started(stack: ExitStack, folder: Path, *arguments: object, **environment: str) -> Server:
     port_file = folder.with_name(folder.name + ".port")
     command = [sys.executable, "-m", "tests.web.server", *map(str, (folder, port_file, *arguments))]
-    process = Process(command, folder.with_name(folder.name + ".log"), cwd=Path(__file__).resolve().parents[2])
+    root, log = Path(__file__).resolve().parents[2], folder.with_name(folder.name + ".log")
+    process = Process(command, log, environment=environment, cwd=root)
     stack.enter_context(process)
     wait_until(lambda: port_file.exists() or not process.is_running, what="the server listens")
     assert process.is_running, process.output()
@@ -54,7 +55,7 @@ def started(stack: ExitStack, folder: Path, *arguments: object) -> Server:
 def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Starts servers of this test."""
     with ExitStack() as stack:
-        yield lambda *arguments: started(stack, tmp_path / "archive", *arguments)
+        yield lambda *arguments, **environment: started(stack, tmp_path / "archive", *arguments, **environment)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,8 @@
 
     python -m tests.web.server ARCHIVE PORT_FILE [MAX_FILE_BYTES]
 
-Writes its port into a file as soon as it listens. Its ledger is made up.
+Writes its port into a file as soon as it listens. Its ledger is made up. Settings of the service come from the
+environment.
 """
 
 from __future__ import annotations

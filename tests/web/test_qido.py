@@ -73,6 +73,7 @@ def studies(archive: FolderArchive, *matches: tuple[str, str], fuzzy: bool = Fal
         ("StudyTime", "12-", "23"),
         ("StudyTime", "-12", "12"),
         ("StudyTime", "2359", "3"),
+        ("StudyTime", "0800-1300", "12"),
         ("StudyDescription", "Head, neck", "3"),
         ("StudyDescription", "*neck", "3"),
         ("AccessionNumber", "A1", "123"),
@@ -89,6 +90,25 @@ def studies(archive: FolderArchive, *matches: tuple[str, str], fuzzy: bool = Fal
 )
 def test_studies_match(archive: FolderArchive, keyword: str, value: str, expected: str) -> None:
     assert studies(archive, (keyword, value)) == expected
+
+
+@pytest.mark.parametrize(
+    ("date", "time", "expected"),
+    [
+        ("20260101-20260301", "0900-1300", "2"),  # not the third: it is at midnight of the last day
+        ("20260101-20260302", "0900-0100", "23"),
+        ("20260215-", "13-", "3"),
+        ("-20260215", "-12", "12"),
+        ("20260215-", "-12", "2"),  # ranges of different forms hold each by itself
+        ("20260215", "11-13", "2"),
+        ("20260101-20260301", "08", "1"),
+    ],
+)
+def test_ranges_of_date_and_time_are_one_range_of_moments(
+    archive: FolderArchive, date: str, time: str, expected: str
+) -> None:
+    assert studies(archive, ("StudyDate", date), ("StudyTime", time)) == expected
+    assert studies(archive, ("StudyTime", time), ("StudyDate", date)) == expected
 
 
 def test_fuzzy_names_match_by_the_beginnings_of_words(archive: FolderArchive) -> None:
@@ -132,6 +152,7 @@ def test_series_and_instances_match(
         (Level.STUDY, "StudyDate", "yesterday"),
         (Level.STUDY, "StudyDate", "2026*"),
         (Level.STUDY, "StudyDate", "-"),
+        (Level.STUDY, "StudyTime", "1-2"),
         (Level.STUDY, "NumberOfStudyRelatedSeries", "1"),
         (Level.INSTANCE, "ConceptNameCodeSequence.CodeValue", "126000"),
         (Level.INSTANCE, "Rows", "many"),

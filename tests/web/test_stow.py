@@ -122,7 +122,7 @@ def test_statuses(serve: Callable[..., Server], body: bytes, path: str, status: 
     [
         ("application/dicom", 200),
         ("application/json", 415),
-        ('multipart/related; type="application/dicom+json"; boundary=x', 415),
+        ('multipart/related; type="application/dicom+xml"; boundary=x', 415),
         ("multipart/related", 400),
         (f"multipart/related; boundary={'x' * 80}", 400),
     ],
