@@ -11,6 +11,7 @@ _TRIED = (
     "consumer: Connection to broker lost",
     "consumer: Cannot connect to",
     "beat: Connection error",
+    "Frequent restarts detected",
 )
 """How Celery's lines begin that come with each attempt to reach the broker."""
 _REACHED = {"celery.worker.consumer.connection": "Connected to", "celery.beat": "%s sent"}

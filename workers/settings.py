@@ -50,6 +50,8 @@ def celery_settings(settings: ServiceSettings) -> dict[str, Any]:
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
+        # Redis that is full refuses to write; by default a worker would end for that.
+        "broker_channel_error_retry": True,
         "broker_transport_options": {
             # Longer than any task, or it would be run twice at a time.
             "visibility_timeout": limit_s + _MARGIN_S,
