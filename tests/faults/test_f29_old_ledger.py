@@ -13,6 +13,7 @@ import pytest
 
 from segqa_dicom.ledger import CaseState
 from tests.faults.bench import Bench
+from tests.servers.orthanc import Orthanc
 from tests.servers.service import Serve, send, uids
 from tests.service.cases import TINY, copies, small_case
 
@@ -82,3 +83,17 @@ def test_f29_a_start_of_the_service_restores_a_ledger_from_the_archive(tmp_path:
         confirmed = service.cases(CaseState.CONFIRMED)
         assert sorted(uid for case in confirmed for uid in case.documents) == documents
         assert "Traceback" not in service.log.read_text()
+
+
+def test_f29_a_deleted_ledger_is_restored_from_orthanc(tmp_path: Path, orthanc: Orthanc) -> None:
+    cases = copies(small_case(tmp_path / "case", TINY), 2)
+    with Serve(tmp_path / "service", archive=orthanc.dicomweb_url) as service:
+        assert send(service.dicom_port, *cases) == 0
+        service.wait_for_cases(2)
+        documents = uids(service.documents())
+        assert service.stop() == 0
+        _replace(service.data / "ledger.sqlite3", None)
+        service.start()
+        service.wait_for_cases(2)
+        assert uids(service.documents()) == documents
+        assert sorted(uid for case in service.cases() for uid in case.documents) == documents
