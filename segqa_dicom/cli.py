@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from segqa_dicom import __version__
+from segqa_dicom.cli_findings import COMMANDS as COMMANDS_OF_FINDINGS
 from segqa_dicom.cli_service import COMMANDS
 from segqa_dicom.errors import ConfigurationError, PeerError
 from segqa_dicom.processes import Processes
@@ -436,7 +437,7 @@ def _exit_code(batch: Batch) -> int:
     return DONE
 
 
-for _command in COMMANDS:
+for _command in (*COMMANDS, *COMMANDS_OF_FINDINGS):
     cli.add_command(_command)
 
 

@@ -162,6 +162,12 @@ class FolderArchive:
                 if (row.instance.study_instance_uid, row.instance.series_instance_uid) == wanted
             ]
 
+    def count_of_classes(self, beginning: str) -> int:
+        """Number of instances whose SOP Class UID begins so."""
+        sql = "SELECT COUNT(*) FROM instance WHERE SOPClassUID >= ? AND SOPClassUID < ?"
+        with _disk(self.folder):
+            return int(self._index.rows(sql, (beginning, f"{beginning}:"))[0][0])  # ":" follows "9"
+
     def arrived_after(self, number: int, limit: int) -> tuple[str, list[tuple[int, Instance]]]:
         """Instances that came after the one with a number, with theirs; and the mark of the index that gave these."""
         with _disk(self.folder):

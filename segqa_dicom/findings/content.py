@@ -218,7 +218,9 @@ def _document(node: _Node) -> Document:
     if not text(node, "SOPClassUID").startswith(SR_CLASSES):
         raise UnreadableObject("object is no structured report (by its SOP Class UID)")
     items = tuple(_walked(reader, node))
-    title = items[0].name if items else None
+    if len(items) < 2:  # pydicom reads a file that is cut short up to its last whole element
+        raise UnreadableObject("document has no content: nothing is said in it, or its file is cut short")
+    title = items[0].name
     manufacturer, model = text(node, "Manufacturer"), text(node, "ManufacturerModelName")
     description = text(node, "SeriesDescription")
     is_own = manufacturer == MANUFACTURER and model == PRODUCT

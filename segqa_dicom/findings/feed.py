@@ -22,6 +22,7 @@ from segqa_dicom.reading.limits import Limits
 
 MODALITIES = ("SR",)
 """Of the series that are looked into, where the archive does not tell the SOP classes of what is new."""
+_REINDEXED = "reindexed"
 _BATCH = 20
 _MOST_NAMES = 10_000
 _NAME_TAGS = {"series_description": "0008103E", "manufacturer": "00080070", "model": "00081090", "version": "00181020"}
@@ -82,9 +83,12 @@ def index_news(
     added, refused, rest = _index(index, archive, fresh, folder, limits, lambda: time.monotonic() > end)
     if added or any(one.sop_class_uid in SEG_CLASSES for one in news.instances):
         _name_segmentations(index, archive)
-    if not rest:
+    is_done = news.done and not rest
+    if not rest and index.cursor(name) != news.cursor:
         index.set_cursor(name, news.cursor)
-    return Indexed(added, refused, news.done and not rest)
+    if is_done and isinstance(archive, FolderArchive):
+        _forget_deleted(index, archive)
+    return Indexed(added, refused, is_done)
 
 
 def reindex(
@@ -115,7 +119,17 @@ def reindex(
         added, refused = added + more[0], refused + more[1]
     removed = index.remove(before - there.keys())
     _name_segmentations(index, archive)
+    index.set_cursor(_REINDEXED, str(len(there)))
     return Reindexed(len(there), added, removed, refused)
+
+
+def _forget_deleted(index: FindingsIndex, archive: FolderArchive) -> None:
+    """Remove what was deleted in the archive: looked for only where it has fewer documents than the index."""
+    size = index.size_of_documents()
+    if archive.count_of_classes(SR_CLASSES) < size:
+        known = index.documents()
+        gone = known - {one.sop_instance_uid for one in archive.find_instances(known)}
+        index.remove(gone)
 
 
 def _documents(instances: Iterable[Instance]) -> list[Instance]:

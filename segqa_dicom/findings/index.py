@@ -165,6 +165,10 @@ class FindingsIndex:
         rows = self.rows("SELECT position FROM cursor WHERE feed = ?", (feed,))
         return str(rows[0][0]) if rows else ""
 
+    def is_filled(self) -> bool:
+        """Whether the archive was looked into at all since the index was made."""
+        return bool(self.rows("SELECT 1 FROM cursor LIMIT 1"))
+
     def known(self, sop_instance_uids: Iterable[str]) -> set[str]:
         """Those of the objects that are there, or that were refused."""
         found: set[str] = set()
@@ -192,6 +196,10 @@ class FindingsIndex:
             " AND value NOT IN (SELECT sop_instance_uid FROM segmentation) LIMIT ?"
         )
         return [row[0] for row in self.rows(sql, (limit,))]
+
+    def size_of_documents(self) -> int:
+        """Number of documents, and of what was refused."""
+        return int(self.rows("SELECT (SELECT COUNT(*) FROM document) + (SELECT COUNT(*) FROM refused)")[0][0])
 
     def size(self) -> Size:
         """How much is in it."""

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from threading import Event
 
 from segqa_dicom import log
-from segqa_dicom.archive.feed import Feed, feed_for
+from segqa_dicom.archive.feed import Feed, FolderFeed, feed_for
+from segqa_dicom.archive.folder import FolderArchive
 from segqa_dicom.errors import PeerError
+from segqa_dicom.findings import FILE_NAME, MODALITIES, FindingsIndex, index_news
 from segqa_dicom.service.arrivals import Arrivals
 from segqa_dicom.service.intake import BATCH, Intake
 from segqa_dicom.service.readiness import QUIET_S
@@ -22,6 +24,7 @@ _WALK_EVERY = 20
 """Of so many sweeps one is a walk through the archive, where the archive has no feed."""
 _LONGEST_PAUSE_S = 15.0
 _NEWS_AT_ONCE = 500
+_INDEXING_S = 0.2
 
 
 @dataclass
@@ -70,10 +73,13 @@ class Coordinator:
         )
         self._setup, self._sweeps = setup, 0
         self._feed: Feed | None = None
+        self._documents: Feed | None = None
+        self._findings = FindingsIndex(setup.data / FILE_NAME)
         self._jobs = [
             _Job("intake", self._take_in, _TICK_S),
             _Job("schedule", self._schedule, 0.5),
             _Job("sweep", self._sweep, settings.sweep_s),
+            _Job("findings", self._index_documents, settings.poll_s),
         ]
         if not setup.is_folder:
             self._jobs.append(_Job("feed", self._read_feed, settings.poll_s))
@@ -152,6 +158,32 @@ class Coordinator:
     def _send(self, now: float) -> bool:
         self._broker.feed(self._ledger, now=now)
         return False
+
+    def _index_documents(self, _: float) -> bool:
+        """What documents say, into the index of findings; a little at a time, because others wait for their turn."""
+        setup = self._setup
+        if self._documents is None:
+            self._documents = (
+                FolderFeed(self._archive)
+                if isinstance(self._archive, FolderArchive)
+                else feed_for(
+                    setup.archive,
+                    user=setup.settings.archive_user,
+                    password=setup.settings.archive_password.get_secret_value(),
+                    timeout_s=setup.settings.archive_timeout_s,
+                    modalities=MODALITIES,
+                )
+            )
+        found = index_news(
+            self._findings,
+            self._documents,
+            self._archive,
+            name=setup.archive,
+            folder=setup.work_folder,
+            limits=setup.review.limits(),
+            budget_s=_INDEXING_S,
+        )
+        return not found.is_done
 
     def _read_feed(self, now: float) -> bool:
         if self._feed is None:

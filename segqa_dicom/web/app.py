@@ -14,10 +14,12 @@ from starlette.routing import BaseRoute, Route
 from segqa_dicom.archive import Archive, Instance
 from segqa_dicom.archive.folder_keys import Level
 from segqa_dicom.config import ServiceSettings, Settings
+from segqa_dicom.findings import FILE_NAME, FindingsIndex
 from segqa_dicom.inbox import Inbox
 from segqa_dicom.web import stow, wado
 from segqa_dicom.web.capabilities import capabilities
 from segqa_dicom.web.deleting import delete
+from segqa_dicom.web.findings import findings
 from segqa_dicom.web.health import healthz, index
 from segqa_dicom.web.metrics import add_metrics, metrics
 from segqa_dicom.web.middleware import Observed
@@ -44,20 +46,24 @@ def create_app(
     archive_url: str = "",
     on_stored: Callable[[Sequence[Instance]], None] = _nobody,
     clock: Callable[[], float] = time.time,
+    findings_index: FindingsIndex | None = None,
 ) -> Starlette:
     """The service in HTTP.
 
     inbox : what waits in it is shown, and STOW-RS writes into its `parts`; on the file system of a folder archive
     archive_url : of the archive's own DICOMweb, where the archive is not a folder; then ours answers 501 and names it
     on_stored : told of what STOW-RS has stored, or stored again, before the sender gets its answer; called in a thread
+    findings_index : what documents say; None = the index in the data folder, in which the inbox lies
     """
-    state = State(archive, ledger, inbox, settings, service, archive_url, on_stored, clock)
+    findings_index = findings_index or FindingsIndex(inbox.folder.parent / FILE_NAME)
+    state = State(archive, ledger, inbox, settings, service, archive_url, on_stored, clock, findings_index)
     registry, request_metrics = add_metrics(state)
     app = Starlette(
         routes=[
             Route("/", index),
             Route("/healthz", healthz),
             Route("/metrics", metrics),
+            Route("/api/findings", findings),
             *_dicom_web(),
         ],
         exception_handlers=dict(HANDLERS),

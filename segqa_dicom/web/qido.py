@@ -16,7 +16,9 @@ from starlette.responses import Response
 from segqa_dicom.archive.folder_keys import Level
 from segqa_dicom.archive.folder_search import Question, UnsupportedQuestion, known_attribute, unknown_to_index
 from segqa_dicom.errors import Inconsistent
+from segqa_dicom.findings.query import is_content_key
 from segqa_dicom.uids import normalised_uid
+from segqa_dicom.web.findings import REFERENCES, add_references, among
 from segqa_dicom.web.media import DICOM_JSON, accepts_gzip, accepts_json
 from segqa_dicom.web.problems import Problem
 from segqa_dicom.web.state import root_of, state_of
@@ -34,6 +36,7 @@ _UID_TAGS = {"studies": "0020000D", "series": "0020000E", "instances": "00080018
 @dataclass(slots=True)
 class _Parameters:
     matches: list[tuple[str, str]] = field(default_factory=list)
+    content: list[tuple[str, str]] = field(default_factory=list)
     include: list[str] = field(default_factory=list)
     limit: int | None = None
     offset: int = 0
@@ -55,16 +58,20 @@ async def _search(level: Level, request: Request) -> Response:
     if not name:
         raise Problem(406, f"answers to questions are {DICOM_JSON}")
     given = _parameters(request)
+    has_references = level is Level.INSTANCE and REFERENCES in given.include
+    if given.content and level is not Level.INSTANCE:
+        raise Problem(400, "what documents say and refer to is asked for at the level of instances")
     limit = MAX_RESULTS if given.limit is None else min(given.limit, MAX_RESULTS)
     question = Question(
         level,
         given.matches,
         uid_in_path(request, "study"),
         uid_in_path(request, "series"),
-        given.include,
+        [one for one in given.include if not (has_references and one == REFERENCES)],
         limit + 1,  # one more tells whether there are more
         given.offset,
         is_fuzzy=given.is_fuzzy,
+        among=await among(request, given.content),
     )
     found = await run_in_threadpool(archive.search, question)
     headers = {}
@@ -74,6 +81,8 @@ async def _search(level: Level, request: Request) -> Response:
             headers["Warning"] = _NO_MORE
     elif ignored := unknown_to_index(question):
         headers["Warning"] = f'299 segqa "not kept in the index, and left out: {", ".join(ignored)}"'
+    if has_references:
+        await add_references(request, found)
     root = root_of(request)
     body = partial(_body, found, level, root)
     return await json_response(request, body, name, headers)
@@ -134,9 +143,11 @@ def _parameters(request: Request) -> _Parameters:
             found.is_fuzzy = _truth(name, value)
         elif name == "includefield":
             found.include += ["all" if one == "all" else known_attribute(one) for one in value.split(",") if one]
+        elif is_content_key(name):
+            found.content.append((name, value))
         elif name != "accept":
             found.matches.append((known_attribute(name), value))
-    names = [name for name, _ in found.matches]
+    names = [name for name, _ in (*found.matches, *found.content)]
     for name in names:
         if names.count(name) > 1:
             raise UnsupportedQuestion(f"{name} is asked for twice; give alternatives in one value, by commas")

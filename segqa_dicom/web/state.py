@@ -11,6 +11,7 @@ from starlette.requests import Request
 from segqa_dicom.archive import Archive, Instance
 from segqa_dicom.archive.folder import FolderArchive
 from segqa_dicom.config import ServiceSettings, Settings
+from segqa_dicom.findings import FindingsIndex
 from segqa_dicom.inbox import Inbox
 from segqa_dicom.web.problems import Problem
 
@@ -60,6 +61,7 @@ class State:
     archive_url : of the archive's own DICOMweb, where the archive is not a folder
     on_stored : told of what STOW-RS has stored, or stored again, before the sender gets its answer
     clock : seconds since 1970
+    findings : what documents say
     """
 
     archive: Archive
@@ -70,6 +72,7 @@ class State:
     archive_url: str
     on_stored: Callable[[Sequence[Instance]], None]
     clock: Callable[[], float]
+    findings: FindingsIndex
 
     @property
     def folder_archive(self) -> FolderArchive:
