@@ -173,7 +173,7 @@ class _Writer:
             return '{"vr":"SQ","Value":[' + ",".join(values) + "]}" if values else '{"vr":"SQ"}'
         name = vr.decode("ascii")
         if stop == start:
-            if vr in (b"UN", b"PN", b"AT"):
+            if vr == b"UN":
                 raise Unfamiliar("a VR that pydicom may convert")
             return f'{{"vr":"{name}"}}'
         if vr in _BYTES:
@@ -208,6 +208,19 @@ def _decoded(raw: bytes, encoding: str) -> str:
     if not value or value[0] == " " or not value.isprintable():
         raise Unfamiliar("text that is padded, empty, or has control characters")
     return value
+
+
+def _name(_: bytes, raw: bytes, encoding: str) -> str:
+    value = _decoded(raw, encoding)
+    if value[-1] == "^" or "=" in value or "\\" in value:
+        raise Unfamiliar("several names, or one with empty components or in several scripts")
+    return f'[{{"Alphabetic":{_dumps(value)}}}]'
+
+
+def _tags(_: bytes, raw: bytes, __: str) -> str:
+    if len(raw) % 4:
+        raise Unfamiliar("half a tag")
+    return "[" + ",".join(f'"{group:04X}{number:04X}"' for group, number in struct.iter_unpack("<HH", raw)) + "]"
 
 
 def _uids(_: bytes, raw: bytes, __: str) -> str:
@@ -261,7 +274,7 @@ _CONVERTERS: dict[bytes, _Converter] = dict(
         ((vr, _texts) for vr in _TEXTS),
         ((vr, _long_text) for vr in _LONG_TEXTS),
         ((vr, _binary_numbers) for vr in _NUMBERS),
-        ((b"UI", _uids), (b"DS", _decimals), (b"IS", _integers)),
+        ((b"PN", _name), (b"AT", _tags), (b"UI", _uids), (b"DS", _decimals), (b"IS", _integers)),
     )
 )
 """What writes the value of an element, by VR."""

@@ -66,6 +66,8 @@ def _texts(dataset: Dataset) -> None:
     dataset.OperatorsName = ["Yamada^Tarou=山田^太郎=やまだ^たろう", "Nobody"]
     dataset.StudyDescription = ""
     dataset.PatientName = None
+    dataset.NameOfPhysiciansReadingStudy = "Trailing^^"
+    dataset.PhysiciansOfRecord = " Leading^Space "
 
 
 def _numbers(dataset: Dataset) -> None:
