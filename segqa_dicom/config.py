@@ -70,8 +70,12 @@ class ServiceSettings(BaseSettings):
     public_url: str = Field(
         "",
         pattern=r"^(https?://[^\s?#]+)?$",
-        description="Where clients reach the service, e.g. https://qa.example.org/segqa; URLs in answers begin with it. "
-        "Needed behind a proxy; empty = by the Host header. X-Forwarded-* headers are never believed.",
+        description="Where clients reach the service, e.g. https://qa.example.org/segqa; URLs in answers begin with it."
+        " Needed behind a proxy; empty = by the Host header. X-Forwarded-* headers are never believed.",
+    )
+    viewer: str = Field(
+        "",
+        description="Folder that `segqa viewer install --to` was given; empty = `viewer` in the data folder.",
     )
     operator_token: SecretStr = Field(
         SecretStr(""),
@@ -101,6 +105,9 @@ class ServiceSettings(BaseSettings):
     sweep_s: float = Field(30, gt=0, description="Distance of the sweeps that repair whatever was lost.")
     poll_s: float = Field(1, gt=0, description="Distance of questions to the archive's change feed.")
     case_time_limit_s: float = Field(900, gt=0, description="A review that takes longer is ended.")
+    grace_s: float = Field(
+        60, gt=0, description="Time for a worker to finish its case after SIGTERM; then the case is handed back."
+    )
     case_memory_bytes: int = Field(
         8_000_000_000, ge=0, description="Address space of a worker; a case that needs more fails. 0 = no limit."
     )

@@ -41,7 +41,7 @@ def celery_settings(settings: ServiceSettings) -> dict[str, Any]:
         "worker_proc_alive_timeout": 600,
         "worker_max_memory_per_child": 1_500_000,  # KB; a child above it is replaced after its case
         # After SIGTERM a case may be finished; then its child ends and somebody else takes the case.
-        "worker_soft_shutdown_timeout": 60,
+        "worker_soft_shutdown_timeout": settings.grace_s,
         "worker_enable_soft_shutdown_on_idle": False,
         "worker_hijack_root_logger": False,
         # Metrics come from the ledger; nothing is to be told by, or asked of, other workers.

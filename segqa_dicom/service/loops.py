@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import resource
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from segqa_dicom import log
 from segqa_dicom.archive import Archive, Instance
@@ -21,9 +23,14 @@ from segqa_dicom.inbox import Inbox
 from segqa_dicom.node import WaitingInstances, run_node
 from segqa_dicom.service.setup import Setup
 
+if TYPE_CHECKING:
+    from segqa_dicom.service.work import Worker
+
 Ready: TypeAlias = Callable[[int], None]
 """Is told that a process is ready, and its port, or 0."""
 
+_MARGIN = 0.1
+"""Share of the grace that is kept for handing the case back."""
 _IDLE_S = 0.25
 _CASES_PER_PROCESS = 100
 """After so many cases a worker is replaced by a new one, so that memory that a library keeps is given back."""
@@ -107,12 +114,13 @@ def coordinator_loop(setup: Setup, ready: Ready) -> None:
 
 
 def worker_loop(setup: Setup, ready: Ready) -> None:
-    """Work on cases until told to stop; the one in work is finished, or handed back by the lease's end."""
+    """Work on cases until told to stop; the one in work is finished, or handed back when the grace is over."""
     stopped = stopped_by_signal()
     prepare_worker(setup)
     from segqa_dicom.service.work import Worker
 
     worker = Worker(setup)
+    threading.Thread(target=_end_in_time, args=(worker, setup, stopped), name="grace", daemon=True).start()
     ready(0)
     done = 0
     while not stopped.is_set() and done < _CASES_PER_PROCESS:
@@ -126,6 +134,17 @@ def worker_loop(setup: Setup, ready: Ready) -> None:
             done += 1
         else:
             stopped.wait(_IDLE_S)
+
+
+def _end_in_time(worker: Worker, setup: Setup, stopped: Event) -> None:
+    """A case that takes longer than the grace goes back unharmed, instead of being lost with its attempt."""
+    stopped.wait()
+    time.sleep(setup.settings.grace_s * (1 - _MARGIN))
+    try:
+        worker.hand_back_now()
+    except PeerError as error:  # then its lease will end
+        log.event("case not handed back", error=type(error).__name__)
+    os._exit(0)
 
 
 def prepare_worker(setup: Setup) -> None:

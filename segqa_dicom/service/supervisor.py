@@ -21,8 +21,6 @@ from segqa_dicom.service import loops
 from segqa_dicom.service.loops import Addresses, Ready
 from segqa_dicom.service.setup import Setup
 
-WORKER_GRACE_S = 60.0
-"""Time for a worker to finish its case; after that it is ended, and somebody else takes the case."""
 GRACE_S = 15.0
 PRIVATE = 0o077
 """Files of the service hold patient data: nobody else on this machine may read them."""
@@ -86,7 +84,7 @@ class Supervisor:
             _Role("coordinator", loops.coordinator_loop, (setup,)),
         ]
         self._roles += [
-            _Role(f"worker {n}", loops.worker_loop, (setup,), is_awaited=False, grace_s=WORKER_GRACE_S)
+            _Role(f"worker {n}", loops.worker_loop, (setup,), is_awaited=False, grace_s=setup.settings.grace_s)
             for n in range(1, self.workers + 1)
         ]
         for role in self._roles:

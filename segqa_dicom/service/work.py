@@ -57,6 +57,7 @@ class Worker:
         self._ledger = ledger or setup.open_ledger()
         self._ruleset, self._limits = setup.ruleset(), setup.review.limits()
         self._title = TITLES[setup.review.report_title]
+        self._claim: Claim | None = None
         self._owner = f"{socket.gethostname()}:{os.getpid()}"
 
     def run_next(self) -> bool:
@@ -92,8 +93,10 @@ class Worker:
             time_limit_s=settings.case_time_limit_s,
             clock=self._clock,
         )
+        self._claim = claim
         with lease:
             ended = self._ended(claim, lease)
+        self._claim = None
         log.event(
             "case",
             case=claim.case_id,
@@ -103,6 +106,14 @@ class Worker:
             ended=ended,
             seconds=round(time.perf_counter() - started, 2),
         )
+
+    def hand_back_now(self) -> None:
+        """Give back the case in work, if there is one, because this process is about to end; from another thread.
+
+        Whatever is made of the case from now on is refused.
+        """
+        if (claim := self._claim) is not None:
+            self._hand_back(claim, "its worker was told to end", 0.0)
 
     def _ended(self, claim: Claim, lease: Lease) -> str:
         """Work on it, and say how that ended."""

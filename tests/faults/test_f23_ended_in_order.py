@@ -58,3 +58,14 @@ def test_f23_a_celery_worker_ends_between_two_cases_and_another_one_goes_on(tmp_
         ended = service.serve.cases()
         assert [case.attempt for case in ended] == [1] * CASES
         assert uids(service.serve.documents()) == sorted(uid for case in ended for uid in case.documents)
+
+
+def test_f23_a_case_that_takes_longer_than_the_grace_is_handed_back_with_its_attempt(tmp_path: Path) -> None:
+    case = small_case(tmp_path / "case", (256, 320, 320))
+    with Serve(tmp_path / "service", settings={"SEGQA_GRACE_S": "1"}) as service:
+        assert send(service.dicom_port, case) == 0
+        wait_until(lambda: service.cases(CaseState.RUNNING), 120, "the case is in work", every_s=0.02)
+        assert service.stop() == 0
+        assert "process killed" not in service.log.read_text()
+        (left,) = service.cases()
+        assert (left.state, left.attempt, left.reason) == (CaseState.READY, 0, "its worker was told to end")
