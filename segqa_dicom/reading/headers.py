@@ -238,9 +238,9 @@ class PlainDataset:
             raise Unfamiliar("another VR than the dictionary's")
         return self._data[element[3] : element[4]]
 
-    def walked(self) -> tuple[bytes, list[Element]]:
-        """The bytes of the file up to its pixel data, and the elements of this data set in their order."""
-        return self._data, [Element._make(element) for element in self._index.values()]
+    def walked(self) -> tuple[bytes, list[tuple[int, bytes, int, int, int]]]:
+        """The bytes of the file up to its pixel data, and the elements of this data set, as of `element_list`."""
+        return self._data, list(self._index.values())
 
     def has_group(self, group: int) -> bool:
         """Whether there is any element of a group."""

@@ -11,7 +11,7 @@ import json
 import math
 import struct
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, cast
@@ -43,19 +43,27 @@ _NUMBERS = {b"US": "H", b"UL": "I", b"SS": "h", b"SL": "i", b"FL": "f", b"FD": "
 _BYTES = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW"))
 _DIGITS_OF_NUMBERS = b"0123456789+-.eE"
 _DIGITS_OF_UIDS = b"0123456789."
+_Found = tuple[int, bytes, int, int, int]
 _ENCODINGS = {"ISO_IR 192": "utf-8", "ISO_IR 100": "latin-1"}
 """How text is decoded by Specific Character Set; with others all but ASCII is pydicom's."""
 
 
-def metadata_pieces(path: Path, bulk_url: str, limits: Limits) -> Iterator[bytes]:
-    """What `dicom_json.metadata` gives, as JSON in pieces of some hundred kilobytes; raises the same errors."""
+Memory = dict[str, dict[bytes, str]]
+"""Pieces of JSON by how text is decoded, and by the bytes of the elements; may be used for several objects."""
+
+
+def metadata_pieces(path: Path, bulk_url: str, limits: Limits, memory: Memory | None = None) -> Iterator[bytes]:
+    """What `dicom_json.metadata` gives, as JSON in pieces of some hundred kilobytes; raises the same errors.
+
+    memory : what was written for objects before; gets what is written for this one
+    """
     opened = open_plainly(path, limits)
     if opened is None or opened.is_implicit or not isinstance(opened.dataset, PlainDataset):
         yield encoded(metadata(path, bulk_url, limits))
         return
     pending: list[str] = []
     length = 0
-    for piece in _plain_pieces(opened, opened.dataset, bulk_url):
+    for piece in _plain_pieces(opened, opened.dataset, bulk_url, memory if memory is not None else {}):
         pending.append(piece)
         length += len(piece)
         if length > _CHUNK_BYTES:
@@ -73,22 +81,23 @@ def _dumps(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def _plain_pieces(opened: PlainObject, dataset: PlainDataset, bulk_url: str) -> Iterator[str]:
+def _plain_pieces(opened: PlainObject, dataset: PlainDataset, bulk_url: str, memory: Memory) -> Iterator[str]:
     data, elements = dataset.walked()
-    writer = _Writer(data, _ENCODINGS.get(text(cast("Dataset", dataset), "SpecificCharacterSet"), "ascii"))
+    encoding = _ENCODINGS.get(text(cast("Dataset", dataset), "SpecificCharacterSet"), "ascii")
+    writer = _Writer(data, encoding, memory.setdefault(encoding, {}))
     added: dict[int, dict[str, Any]] = {
         int(AVAILABLE_TRANSFER_SYNTAX, 16): {"vr": "UI", "Value": [str(opened.transfer_syntax)]}
     }
     if opened.pixel_offset >= 0:
         added[int(PIXEL_DATA, 16)] = pixel_data_reference(opened, bulk_url)
-    found: dict[int, Element | dict[str, Any]] = {one.tag: one for one in elements if one.tag & 0xFFFF} | added
+    found: dict[int, _Found | dict[str, Any]] = {one[0]: one for one in elements if one[0] & 0xFFFF}
+    found |= added
     separator = "{"
     for tag in sorted(found):
         one = found[tag]
-        if isinstance(one, Element):
-            pieces = _element_pieces(writer, one, dataset, f"{bulk_url}/{tag:08X}")
-        else:
-            pieces = iter([f'"{tag:08X}":{_dumps(one)}'])
+        pieces = (
+            [f'"{tag:08X}":{_dumps(one)}'] if isinstance(one, dict) else _element_pieces(writer, one, dataset, bulk_url)
+        )
         for piece in pieces:
             yield separator
             yield piece
@@ -98,59 +107,60 @@ def _plain_pieces(opened: PlainObject, dataset: PlainDataset, bulk_url: str) -> 
     yield "}"
 
 
-def _element_pieces(writer: _Writer, element: Element, dataset: PlainDataset, bulk_url: str) -> Iterator[str]:
+def _element_pieces(writer: _Writer, element: _Found, dataset: PlainDataset, bulk_url: str) -> Iterable[str]:
     """An element of the object itself; nothing if its value is damaged. pydicom writes what is not plain."""
-    name = f'"{element.tag:08X}":'
+    tag, vr, begin, start, stop = element
+    url = f"{bulk_url}/{tag:08X}"
     try:
-        if element.vr == b"SQ":
-            parts = list(items(writer.data, element, implicit=False))
-        else:
-            yield name + writer.value(element.tag, element.vr, element.start, element.stop, bulk_url)
-            return
+        if vr != b"SQ" or stop - begin <= _SHORT_BYTES:
+            return [writer.element(element, url)]
+        parts = list(items(writer.data, Element(tag, vr, begin, start, stop), implicit=False))
     except Unfamiliar:
-        yield from _by_pydicom(name, dataset, element, bulk_url)
-        return
-    if not parts:
-        yield name + '{"vr":"SQ"}'
-        return
-    separator = name + '{"vr":"SQ","Value":['
+        return _by_pydicom(tag, dataset, url)
+    return _item_pieces(writer, tag, parts, dataset, url)  # longer than an empty one
+
+
+def _item_pieces(
+    writer: _Writer, tag: int, parts: Sequence[tuple[int, int]], dataset: PlainDataset, bulk_url: str
+) -> Iterator[str]:
+    """A sequence item by item, so that a long one is never there as a whole."""
+    separator = f'"{tag:08X}":{{"vr":"SQ","Value":['
     for number, (start, stop) in enumerate(parts, start=1):
         try:
             piece = writer.item(start, stop, f"{bulk_url}/{number}")
         except Unfamiliar:
             with translated("object"):
-                item = dataset[element.tag].value[number - 1]
-                piece = _dumps(json_object(item, f"{bulk_url}/{number}"))
+                piece = _dumps(json_object(dataset[tag].value[number - 1], f"{bulk_url}/{number}"))
         yield separator
         yield piece
         separator = ","
     yield "]}"
 
 
-def _by_pydicom(name: str, dataset: PlainDataset, element: Element, bulk_url: str) -> Iterator[str]:
-    found = None
+def _by_pydicom(tag: int, dataset: PlainDataset, bulk_url: str) -> Iterable[str]:
     try:
         with translated("object"):
-            found = json_element(dataset[element.tag], bulk_url)
+            found = json_element(dataset[tag], bulk_url)
     except Exception:  # noqa: BLE001 - pydicom converts on access, and damaged values make it raise anything
-        return
-    yield name + _dumps(found)
+        return ()
+    return [f'"{tag:08X}":{_dumps(found)}']
 
 
 class _Writer:
     """Writes the elements of one object. All raise `Unfamiliar` for what pydicom must look at."""
 
-    def __init__(self, data: bytes, encoding: str) -> None:
+    def __init__(self, data: bytes, encoding: str, known: dict[bytes, str]) -> None:
         self.data = data
         self._encoding = encoding
-        self._known: dict[bytes, str] = {}
+        self._known = known
 
     def item(self, start: int, stop: int, bulk_url: str) -> str:
         """The data set of an item, as an object."""
         found = element_list(self.data, start, stop, implicit=False, in_item=True)
-        return "{" + ",".join([self._element(one, bulk_url) for one in found if one[0] & 0xFFFF]) + "}"
+        return "{" + ",".join([self.element(one, f"{bulk_url}/{one[0]:08X}") for one in found if one[0] & 0xFFFF]) + "}"
 
-    def _element(self, element: tuple[int, bytes, int, int, int], bulk_url: str) -> str:
+    def element(self, element: _Found, bulk_url: str) -> str:
+        """An element with its tag."""
         tag, vr, begin, start, stop = element
         if stop - begin > _SHORT_BYTES:
             return self._written(tag, vr, start, stop, bulk_url)
@@ -163,10 +173,9 @@ class _Writer:
         return found
 
     def _written(self, tag: int, vr: bytes, start: int, stop: int, bulk_url: str) -> str:
-        return f'"{tag:08X}":{self.value(tag, vr, start, stop, f"{bulk_url}/{tag:08X}")}'
+        return f'"{tag:08X}":{self._value(tag, vr, start, stop, bulk_url)}'
 
-    def value(self, tag: int, vr: bytes, start: int, stop: int, bulk_url: str) -> str:
-        """An element without its tag."""
+    def _value(self, tag: int, vr: bytes, start: int, stop: int, bulk_url: str) -> str:
         if vr == b"SQ":
             parts = items(self.data, Element(tag, vr, start, start, stop), implicit=False)
             values = [self.item(*part, f"{bulk_url}/{number}") for number, part in enumerate(parts, start=1)]

@@ -22,7 +22,7 @@ from segqa_dicom.reading.limits import Limits
 from segqa_dicom.web.dicom_json import bulk_value
 from segqa_dicom.web.frames import FrameSource, open_frames
 from segqa_dicom.web.media import DICOM, DICOM_JSON, OCTETS, MediaType, accepted, accepts_gzip, accepts_json
-from segqa_dicom.web.metadata import metadata_pieces
+from segqa_dicom.web.metadata import Memory, metadata_pieces
 from segqa_dicom.web.multipart import Part, file_pieces, multipart_response
 from segqa_dicom.web.problems import Problem
 from segqa_dicom.web.qido import gzipped
@@ -94,11 +94,12 @@ async def retrieve_metadata(request: Request) -> Response:
 
 def _metadata(rows: Sequence[Row], paths: dict[str, Path], root: str, limits: Limits) -> Iterator[bytes]:
     separator = b"["
+    memory: Memory = {}
     for row in rows:
         one = row.instance
         where = f"/studies/{one.study_instance_uid}/series/{one.series_instance_uid}/instances/{one.sop_instance_uid}"
         try:
-            pieces = metadata_pieces(paths[one.sop_instance_uid], f"{root}{where}/bulkdata", limits)
+            pieces = metadata_pieces(paths[one.sop_instance_uid], f"{root}{where}/bulkdata", limits, memory)
             first = next(pieces)
         except (InputError, KeyError) as error:  # it could be read when it came: the disk has damaged it, or it is gone
             log.event("archive_file_unusable", object=log.hashed(one.sop_instance_uid), reason=type(error).__name__)
