@@ -262,6 +262,7 @@ class _Reader:
 
     def __init__(self, node: _Node) -> None:
         raw = node.raw("SpecificCharacterSet") if isinstance(node, PlainDataset) else b""
+        self._codes: dict[bytes, Code | None] = {}
         self._encodings = _encodings((raw or b"").decode("ascii", "replace").strip())
 
     def text(self, node: _Node, keyword: str) -> str:
@@ -299,7 +300,18 @@ class _Reader:
         return tuple(float(one) for one in several[:MAX_POINTS] if isinstance(one, (int, float)) and math.isfinite(one))
 
     def code(self, node: _Node, keyword: str) -> Code | None:
-        """The first item of a code sequence (PS3.3, section 8.8); None if it names no code."""
+        """The first item of a code sequence (PS3.3, section 8.8); None if it names no code.
+
+        The same bytes are the same code: a document has thousands of sequences and few dozens of codes.
+        """
+        raw = node.raw(keyword) if isinstance(node, PlainDataset) else None
+        if raw is None:
+            return None if isinstance(node, PlainDataset) else self._first_code(node, keyword)
+        if raw not in self._codes:
+            self._codes[raw] = self._first_code(node, keyword)
+        return self._codes[raw]
+
+    def _first_code(self, node: _Node, keyword: str) -> Code | None:
         for item in self.items(node, keyword)[:1]:
             value = next(
                 (found for name in ("CodeValue", "LongCodeValue", "URNCodeValue") if (found := self.text(item, name))),

@@ -191,23 +191,20 @@ def _shown(name: str) -> str:
 def find(index: FindingsIndex, filters: Filters, *, limit: int, offset: int = 0) -> Page:
     """One page of the findings, those of the newest documents first, within a document in its order.
 
-    First it is counted how many each document has, from what the index knows of groups; then the rows of those
-    documents are read that the page touches. So a page costs the same wherever it lies.
+    First it is counted how many each document has, from what the index knows of groups; then rows are read of those
+    documents that the page touches. So a page costs the same wherever it lies.
     """
     with index.reading() as connection:
         question = _Question(connection, filters)
         counts = question.counts()
-        total = sum(count for _, count in counts)
-        chosen: list[int] = []
-        skipped, seen = offset, 0
+        rows: list[Row] = []
+        seen = 0
         for document, count in counts:
-            if seen + count > offset and seen < offset + limit:
-                if not chosen:
-                    skipped = offset - seen
-                chosen.append(document)
+            first = max(offset - seen, 0)
+            if first < count and len(rows) < limit:
+                rows += question.rows(document, limit=limit - len(rows), offset=first)
             seen += count
-        rows = question.rows(chosen)[skipped : skipped + limit] if chosen else []
-    return Page(total, tuple(rows))
+    return Page(seen, tuple(rows))
 
 
 def pages(index: FindingsIndex, filters: Filters, *, size: int = 10_000) -> Iterator[tuple[Row, ...]]:
@@ -240,22 +237,21 @@ class _Question:
         found = dict(self._connection.execute(*self._counting()).fetchall())
         return [(number, found[number]) for number in self._documents() if found.get(number)]
 
-    def rows(self, documents: Sequence[int]) -> list[Row]:
-        """All findings of documents, in their order."""
+    def rows(self, document: int, *, limit: int, offset: int) -> list[Row]:
+        """Some findings of a document, in its order."""
         where, values = self._on_items()
-        by_rule = bool(self._filters.rule)
         group = "measurement_group g ON g.document = d.id"
         item = "item i ON i.document = d.id"
         joined = (
             f"CROSS JOIN {item} CROSS JOIN {group} AND g.number = i.measurement_group"
-            if by_rule
+            if self._filters.rule
             else f"CROSS JOIN {group} CROSS JOIN {item} AND i.measurement_group = g.number"
         )
         sql = (
-            f"{_SELECT} FROM json_each(:documents) AS chosen CROSS JOIN document d ON d.id = chosen.value {joined}"
-            f" {_LOOK_UPS} WHERE {where} ORDER BY chosen.key, i.measurement_group, i.position"
+            f"{_SELECT} FROM document d {joined} {_LOOK_UPS} WHERE d.id = :document AND {where}"
+            " ORDER BY g.number, i.position LIMIT :limit OFFSET :offset"
         )
-        given = {**values, "documents": json_list(documents), "text": _TEXT}
+        given = {**values, "document": document, "text": _TEXT, "limit": limit, "offset": offset}
         cursor = self._connection.execute(sql, given)
         names = [one[0] for one in cursor.description]
         return [_row(dict(zip(names, row, strict=True))) for row in cursor]
