@@ -21,6 +21,7 @@ import click
 from segqa_dicom import __version__
 from segqa_dicom.cli_findings import COMMANDS as COMMANDS_OF_FINDINGS
 from segqa_dicom.cli_service import COMMANDS
+from segqa_dicom.cli_viewer import COMMANDS as COMMANDS_OF_VIEWER
 from segqa_dicom.errors import ConfigurationError, PeerError
 from segqa_dicom.processes import Processes
 from segqa_dicom.progress import Progress, silent
@@ -437,7 +438,7 @@ def _exit_code(batch: Batch) -> int:
     return DONE
 
 
-for _command in (*COMMANDS, *COMMANDS_OF_FINDINGS):
+for _command in (*COMMANDS, *COMMANDS_OF_FINDINGS, *COMMANDS_OF_VIEWER):
     cli.add_command(_command)
 
 

@@ -27,7 +27,8 @@ MAY_IMPORT = {
     "ledger": {"errors"},
     "findings": BASE | {"model", "anatomy", "reading", "archive", "sr", "log"},
     "node": BASE | {"reading", "inbox", "config", "log"},
-    "web": BASE | {"reading", "inbox", "archive", "findings", "config", "log"},
+    "viewer": {"errors"},
+    "web": BASE | {"reading", "inbox", "archive", "findings", "viewer", "config", "log"},
     "service": BASE | {"model", "measures", "checks", "pipeline", "reading", "sr", "phantoms", "batch", "config", "log",
                        "inbox", "archive", "findings", "ledger", "node", "web"},
     "selftest": BASE | {"model", "anatomy", "checks", "report", "pipeline", "reading", "phantoms", "log"},
@@ -68,7 +69,7 @@ def test_pure_rooms_know_no_clock_disk_or_network(room: str) -> None:
             assert found == set(), path
 
 
-@pytest.mark.parametrize("face", ["cli", "cli_service", "cli_findings", "web"])
+@pytest.mark.parametrize("face", ["cli", "cli_service", "cli_findings", "cli_viewer", "web"])
 def test_faces_are_imported_by_those_who_start_them_only(face: str) -> None:
     users = {
         name

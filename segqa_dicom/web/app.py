@@ -24,9 +24,11 @@ from segqa_dicom.web.health import healthz, index
 from segqa_dicom.web.metrics import add_metrics, metrics
 from segqa_dicom.web.middleware import Observed
 from segqa_dicom.web.problems import HANDLERS, Problem
+from segqa_dicom.web.proxy import proxy_routes
 from segqa_dicom.web.qido import search
 from segqa_dicom.web.rendered import retrieve_rendered, retrieve_thumbnail
 from segqa_dicom.web.state import DICOM_WEB, State, SummaryOfLedger, state_of
+from segqa_dicom.web.viewer import viewer_routes
 
 _STUDY, _SERIES = "/studies/{study}", "/studies/{study}/series/{series}"
 _INSTANCE = f"{_SERIES}/instances/{{instance}}"
@@ -51,7 +53,7 @@ def create_app(
     """The service in HTTP.
 
     inbox : what waits in it is shown, and STOW-RS writes into its `parts`; on the file system of a folder archive
-    archive_url : of the archive's own DICOMweb, where the archive is not a folder; then ours answers 501 and names it
+    archive_url : of the archive's own DICOMweb, where the archive is not a folder; then ours passes questions on to it
     on_stored : told of what STOW-RS has stored, or stored again, before the sender gets its answer; called in a thread
     findings_index : what documents say; None = the index in the data folder, in which the inbox lies
     """
@@ -64,7 +66,8 @@ def create_app(
             Route("/healthz", healthz),
             Route("/metrics", metrics),
             Route("/api/findings", findings),
-            *_dicom_web(),
+            *viewer_routes(),
+            *(proxy_routes(archive_url, service) if archive_url else _dicom_web()),
         ],
         exception_handlers=dict(HANDLERS),
         middleware=[Middleware(Observed, metrics=request_metrics)],

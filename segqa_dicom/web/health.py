@@ -14,9 +14,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from segqa_dicom import __version__
-from segqa_dicom.archive.folder import FolderArchive
 from segqa_dicom.errors import SegQaError
+from segqa_dicom.viewer import VIEWER
 from segqa_dicom.web.state import DICOM_WEB, LedgerSummary, State, state_of
+from segqa_dicom.web.viewer import root_path
 
 PATIENCE_S = 5
 """An archive or ledger that has not answered by then counts as not working."""
@@ -79,12 +80,13 @@ async def index(request: Request) -> Response:
     """GET /: a page for people."""
     state = state_of(request)
     found, summary = await health(state)
-    is_folder = isinstance(state.archive, FolderArchive)
     page = _template().render(
         health=found,
         summary=summary,
         cases=sorted(summary.cases.items()) if summary is not None else [],
-        dicom_web=DICOM_WEB if is_folder else state.archive_url,
+        dicom_web=DICOM_WEB,
+        archive_url=state.archive_url,
+        viewer=f"{root_path(request)}{VIEWER}/",
     )
     return HTMLResponse(page)
 

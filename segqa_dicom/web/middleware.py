@@ -34,7 +34,9 @@ class Observed:
             nonlocal status, sent_bytes
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", []), *_HEADERS]
+                headers = list(message.get("headers", []))
+                names = {name.lower() for name, _ in headers}  # the viewer has a policy of its own
+                message["headers"] = [*headers, *((name, value) for name, value in _HEADERS if name not in names)]
             sent_bytes += len(message.get("body", b""))
             await send(message)
 

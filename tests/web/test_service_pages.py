@@ -135,15 +135,17 @@ def test_metrics_are_answered_without_the_ledger(tmp_path: Path) -> None:
     assert "segqa_inbox_files 0.0" in text
 
 
-@pytest.mark.parametrize("path", ["/studies", "/studies/1.2.3/metadata", "/anything", ""])
-def test_an_archive_with_its_own_dicomweb_is_named(tmp_path: Path, path: str) -> None:
+def test_an_archive_with_its_own_dicomweb_is_named_on_the_page(tmp_path: Path) -> None:
     url = "https://orthanc.example/dicom-web"
     with asked(FarArchive(), tmp_path, archive_url=url) as client:
-        answer = client.get(f"/dicom-web{path}")
-        assert answer.status_code == 501
-        assert url in answer.json()["message"]
-        assert client.post("/dicom-web/studies", b"").status_code == 501
         assert url in client.get("/").text
+
+
+@pytest.mark.parametrize("path", ["/studies", "/studies/1.2.3/metadata", "/anything", ""])
+def test_an_archive_that_is_no_folder_and_has_no_address_has_no_dicomweb(tmp_path: Path, path: str) -> None:
+    with asked(FarArchive(), tmp_path) as client:
+        assert client.get(f"/dicom-web{path}").status_code == 501
+        assert client.post("/dicom-web/studies", b"").status_code == 501
 
 
 def test_nothing_is_taken_when_the_disk_is_nearly_full(tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+"""Taking the viewer's files out of the package, so that they work below any path."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import tarfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from segqa_dicom.errors import PeerRefused
+
+MAX_BYTES = 300_000_000
+"""Of all files in the package together; they have 200 MB, those that are taken 50 MB."""
+MAX_FILES = 2_000
+_FOLDER = PurePosixPath("package/dist")
+_LEFT_OUT = ("ort/*", "*.map", "_headers", "_redirects", "serve.json", "sw.js")
+"""A runtime for models that are loaded from elsewhere (136 MB), source maps (40 MB), what other hosts read."""
+_COMPRESSED = frozenset((".js", ".css", ".svg", ".json", ".wasm"))
+_MIN_COMPRESSED_BYTES = 4_096
+_LEVEL = 6
+
+# The package is built to lie at the root of a host. Scripts learn where they are from the page, workers from their own
+# address; index.html is changed when it is answered, because only the request says where the service is.
+_HERE = b'(self.PUBLIC_URL||new URL("./",self.location).pathname)'
+_SCRIPT_ROOT = re.compile(rb'__webpack_require__\.p = "/";')
+_SCRIPT_PART = re.compile(rb"browserImportFunction\('/(?=[a-z])")
+_STYLE_ROOT = re.compile(rb"url\(/(?=[^/])")
+_MANIFEST_ROOT = re.compile(rb'"/assets/')
+
+
+def unpack(file: Path, folder: Path) -> int:
+    """Put the files of the package into `folder`, which is there and empty; returns how many.
+
+    Only plain files below the package's `dist` are written. Raises `PeerRefused` if the package holds something else
+    than files and folders, names that lead elsewhere, more than the limits, or not what is expected of OHIF.
+    """
+    n_files, n_bytes, n_rooted = 0, 0, 0
+    try:
+        with tarfile.open(file, "r:gz") as package:
+            for member in package:
+                path = _path_of(member, folder)
+                n_bytes += member.size
+                if n_bytes > MAX_BYTES:
+                    raise PeerRefused("the package is larger than the viewer can be; nothing was installed")
+                if path is None or any(path.match(pattern) for pattern in _LEFT_OUT):
+                    continue
+                n_files += 1
+                if n_files > MAX_FILES:
+                    raise PeerRefused("the package has more files than the viewer can have; nothing was installed")
+                stream = package.extractfile(member)
+                n_rooted += _write(folder / path, stream.read() if stream is not None else b"")
+    except (tarfile.TarError, zlib.error, EOFError, gzip.BadGzipFile) as error:
+        raise PeerRefused(f"{file.name} cannot be unpacked ({type(error).__name__})") from error
+    if not n_rooted or not (folder / "index.html").is_file():
+        raise PeerRefused(f"{file.name} does not hold the viewer in the form that was tried; nothing was installed")
+    return n_files
+
+
+def _path_of(member: tarfile.TarInfo, folder: Path) -> PurePosixPath | None:
+    """Where a member goes, below `folder`; None if it is not wanted."""
+    if member.isdir():
+        return None
+    try:
+        tarfile.data_filter(member, str(folder))
+    except tarfile.FilterError as error:
+        raise PeerRefused("the package holds a file that leads out of its folder; nothing was installed") from error
+    if not member.isfile():
+        raise PeerRefused("the package holds something that is not a file; nothing was installed")
+    path = PurePosixPath(member.name)
+    return path.relative_to(_FOLDER) if path.is_relative_to(_FOLDER) and ".." not in path.parts else None
+
+
+def _write(path: Path, content: bytes) -> int:
+    """Write a file, and a compressed one beside it where that is worth it; returns how often it was made movable."""
+    content, changes = _movable(path.name, content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    if path.suffix in _COMPRESSED and len(content) >= _MIN_COMPRESSED_BYTES:
+        compressed = path.with_name(f"{path.name}.gz")
+        compressed.write_bytes(gzip.compress(content, _LEVEL, mtime=0))
+    return changes
+
+
+def _movable(name: str, content: bytes) -> tuple[bytes, int]:
+    if name.endswith(".js"):
+        content, changes = _SCRIPT_ROOT.subn(lambda _: b"__webpack_require__.p = " + _HERE + b";", content)
+        return _SCRIPT_PART.sub(lambda _: b"browserImportFunction(self.PUBLIC_URL+'", content), changes
+    if name.endswith(".css"):
+        return _STYLE_ROOT.sub(b"url(", content), 0
+    if name == "manifest.json":
+        return _MANIFEST_ROOT.sub(b'"assets/', content), 0
+    return content, 0
