@@ -116,7 +116,9 @@ def serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
     supervisor = Supervisor(setup, Addresses(aet, host, dicom_port, http_port), workers)
-    addresses = supervisor.start()
+    addresses = supervisor.start(stopped)
+    if addresses is None:
+        return
     try:
         _say_where(setup, addresses, workers, supervisor.pids(), as_json=as_json)
         supervisor.watch(stopped)

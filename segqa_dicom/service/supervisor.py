@@ -27,7 +27,8 @@ PRIVATE = 0o077
 _LONGEST_PAUSE_S = 30.0
 _STEADY_S = 20.0
 """A process that lived so long is started again at once."""
-_START_S = 120.0
+_START_S = 300.0
+"""The first worker on a machine compiles the kernels; a service is not ready while nobody can work."""
 
 
 @dataclass
@@ -64,8 +65,8 @@ class Supervisor:
     workers: int
     _roles: list[_Role] = field(default_factory=list)
 
-    def start(self) -> Addresses:
-        """Start everything; returns where it listens, with the ports that were chosen.
+    def start(self, stopped: threading.Event) -> Addresses | None:
+        """Start everything; returns where it listens, with the ports that were chosen; None if `stopped` was set.
 
         Raises `ConfigurationError` if something cannot start as it was told to.
         """
@@ -84,16 +85,19 @@ class Supervisor:
             _Role("coordinator", loops.coordinator_loop, (setup,)),
         ]
         self._roles += [
-            _Role(f"worker {n}", loops.worker_loop, (setup,), is_awaited=False, grace_s=setup.settings.grace_s)
+            _Role(f"worker {n}", loops.worker_loop, (setup,), is_awaited=n == 1, grace_s=setup.settings.grace_s)
             for n in range(1, self.workers + 1)
         ]
         for role in self._roles:
             _start(role)
         try:
-            self._wait_until_ready()
+            self._wait_until_ready(stopped)
         except BaseException:
             self.stop()
             raise
+        if stopped.is_set():
+            self.stop()
+            return None
         ports = {role.name: role.port or 0 for role in self._roles}
         self.addresses = replace(addresses, dicom_port=ports["node"], http_port=ports["web"])
         for role in self._roles:
@@ -126,10 +130,10 @@ class Supervisor:
         """Process ids by role."""
         return {role.name: role.process.pid or 0 for role in self._roles if role.process is not None}
 
-    def _wait_until_ready(self) -> None:
+    def _wait_until_ready(self, stopped: threading.Event) -> None:
         deadline = time.monotonic() + _START_S
         for role in self._roles:
-            while role.is_awaited and role.port is None:
+            while role.is_awaited and role.port is None and not stopped.is_set():
                 _hear(role, 0.1)
                 if role.error:
                     raise ConfigurationError(role.error)

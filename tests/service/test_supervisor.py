@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.servers.process import program, wait_until
+from tests.servers.process import Process, program, wait_until
 from tests.servers.service import QUICK, START_S, Serve, send
 from tests.service.cases import TINY, small_case
 
@@ -128,3 +128,12 @@ def test_what_hinders_it_is_told_in_one_sentence_and_ends_with_2(
     assert len(said.splitlines()) == 1, said
     assert (tmp_path / "out").read_text() == ""
     wait_until(lambda: not _in_session(process.pid), 10, "nothing is left running")
+
+
+def test_ctrl_c_while_it_starts_ends_it_with_0(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "segqa_dicom", "serve", "--archive", str(tmp_path / "archive"), "--workers", "1"]
+    log = tmp_path / "log"
+    with Process([*command, "--dicom-port", "0", "--http-port", "0"], log) as service:
+        wait_until(lambda: "node_started" in service.output(), 120, "the node to listen")
+        assert service.stop(signal.SIGINT, timeout_s=60) == 0
+    assert "Traceback" not in log.read_text()
