@@ -157,14 +157,14 @@ def _bare_disk(source: Path, target: Path) -> float:
 
 @contextmanager
 def _ours(folder: Path) -> Iterator[Server]:
-    port = _free_port()
+    port = free_port()
     with _running([sys.executable, "-m", "benchmarks.intake", str(port), str(folder)], port, folder) as pid:
         yield Server(port, TITLE, pid, folder)
 
 
 @contextmanager
 def _storescp(folder: Path) -> Iterator[Server]:
-    port = _free_port()
+    port = free_port()
     command = ["storescp", "--fork", "-pdu", _LARGEST_PDU, "-aet", TITLE, "-od", str(folder), str(port)]
     with _running(command, port, folder) as pid:
         yield Server(port, TITLE, pid, folder)
@@ -191,7 +191,8 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
