@@ -275,6 +275,7 @@ class FindingsIndex:
                 return
             open_ones.close()
             self._remove_files()
+            os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))  # texts may name people
             with closing(self._connect()) as connection:
                 connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 

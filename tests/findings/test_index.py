@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,3 +93,26 @@ def test_an_index_that_cannot_be_used_is_made_anew(index: FindingsIndex, study: 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="findings"):
         FindingsIndex(tmp_path / "nowhere" / "findings.sqlite3").size()
+
+
+def test_only_the_service_may_read_the_index(index: FindingsIndex) -> None:
+    index.set_cursor("feed", "1")
+    for path in index.path.parent.iterdir():
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_several_processes_may_make_and_fill_it_at_once(tmp_path: Path, study: Study) -> None:
+    paths = []
+    for number, file in enumerate(study.files):
+        paths.append(tmp_path / f"{number}.dcm")
+        paths[-1].write_bytes(file)
+    source = (
+        "import sys; from pathlib import Path; from segqa_dicom.findings import FindingsIndex, read_document\n"
+        "index = FindingsIndex(Path(sys.argv[1]))\n"
+        "print(sum(index.add([read_document(Path(name))]) for name in sys.argv[2:]))"
+    )
+    command = [sys.executable, "-c", source, str(tmp_path / "findings.sqlite3"), *map(str, paths)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    added = [int(one.communicate(timeout=120)[0]) for one in running]
+    assert sum(added) == len(paths)
+    assert FindingsIndex(tmp_path / "findings.sqlite3").size().documents == len(paths)
