@@ -14,16 +14,22 @@ import pytest
 import requests
 from pydicom import Dataset
 
+from segqa_dicom.archive.dicomweb import DicomwebArchive
 from segqa_dicom.archive.feed import FolderFeed
 from segqa_dicom.archive.folder import FolderArchive
+from segqa_dicom.config import ServiceSettings, Settings
 from segqa_dicom.findings import FILE_NAME, FindingsIndex, index_news
 from segqa_dicom.findings.listing import COLUMNS, as_json, find, parsed_filters
+from segqa_dicom.inbox import Inbox
+from segqa_dicom.web import create_app
 from tests.archive.objects import outgoing as outgoing_dataset
 from tests.findings import byhand
 from tests.findings.conftest import Study
 from tests.findings.making import changed, outgoing, renewed
 from tests.servers.process import program
 from tests.web.conftest import Server, started
+from tests.web.in_process import running
+from tests.web.server import Ledger
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 FORMULA = '=HYPERLINK("http://127.0.0.1/";"x")'
@@ -143,6 +149,24 @@ def test_an_index_that_was_never_filled_does_not_say_that_there_is_nothing(tmp_p
         for url in (f"{server.url}/api/findings", f"{server.dicom_web}/instances?ContentSequence.TextValue=x"):
             assert requests.get(url, timeout=60).status_code == 503
         assert requests.get(f"{server.dicom_web}/instances", timeout=60).json() == []
+
+
+def test_content_is_not_asked_of_servers_that_would_answer_with_everything(tmp_path: Path) -> None:
+    url = "http://127.0.0.1:9/dicom-web"
+    app = create_app(
+        archive=DicomwebArchive(url),
+        ledger=Ledger(),
+        inbox=Inbox(tmp_path / "inbox"),
+        settings=Settings(),
+        service=ServiceSettings(),
+        archive_url=url,
+    )
+    FindingsIndex(tmp_path / FILE_NAME).set_cursor("archive", "1")
+    with running(app) as client:
+        for key in ("ReferencedSOPInstanceUID=1.2.3", "0040A730.0040A160=x", "ConceptNameCodeSequence.CodeValue=1"):
+            answer = client.get(f"/dicom-web/instances?{key}")
+            assert (answer.status_code, "/api/findings" in answer.json()["message"]) == (501, True)
+        assert client.get("/api/findings").json()["total"] == 0
 
 
 def examples(page: str, heading: str, language: str) -> list[str]:
