@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 from collections.abc import Callable
@@ -71,7 +72,7 @@ def test_what_was_retrieved_as_json_can_be_stored_elsewhere(
     assert post(server, body([model], {uri: value})).status_code == 200
     found = server.client.retrieve_instance(*uids)
     assert found.pop("SpecificCharacterSet").value == "ISO_IR 192"
-    expected = Dataset(seg)
+    expected = copy.deepcopy(seg)
     expected.pop("SpecificCharacterSet", None)
     assert found == expected
 
