@@ -82,6 +82,7 @@ CREATE INDEX references_to_instance ON reference (instance);
 CREATE INDEX references_to_series ON reference (series);
 CREATE INDEX groups_of_structure ON measurement_group (structure);
 CREATE INDEX groups_of_segmentation ON measurement_group (segmentation, segment);
+CREATE INDEX groups_compared_with ON measurement_group (other_segmentation);
 CREATE INDEX items_by_name ON item (name, code);
 CREATE INDEX items_with_code ON item (code) WHERE code IS NOT NULL;
 CREATE INDEX items_by_number ON item (name, number) WHERE number IS NOT NULL;

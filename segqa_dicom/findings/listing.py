@@ -234,8 +234,9 @@ class _Question:
         """(document, number of its findings), the newest document first; without those that have none."""
         if self._filters.rule and not self._rule_names:
             return []
-        found = dict(self._connection.execute(*self._counting()).fetchall())
-        return [(number, found[number]) for number in self._documents() if found.get(number)]
+        documents = self._documents()
+        found = dict(self._connection.execute(*self._counting(documents)).fetchall())
+        return [(number, found[number]) for number in documents if found.get(number)]
 
     def rows(self, document: int, *, limit: int, offset: int) -> list[Row]:
         """Some findings of a document, in its order."""
@@ -256,9 +257,12 @@ class _Question:
         names = [one[0] for one in cursor.description]
         return [_row(dict(zip(names, row, strict=True))) for row in cursor]
 
-    def _counting(self) -> tuple[str, dict[str, object]]:
+    def _counting(self, documents: Sequence[int]) -> tuple[str, dict[str, object]]:
         """Numbers of findings by document: from the counts of groups if they say enough, else from the items."""
         where, values = self._on_items()
+        if self._filters.rule and "g." not in where:  # the index of names alone says it
+            sql = f"SELECT document, COUNT(*) FROM item i INDEXED BY items_by_name WHERE {where} GROUP BY document"  # noqa: S608
+            return sql, values
         if self._filters.rule:
             sql = (
                 "SELECT i.document, COUNT(*) FROM item i INDEXED BY items_by_name"  # noqa: S608 - our own words
@@ -275,8 +279,16 @@ class _Question:
             return sql, values
         terms = [_counted(outcome, severity) for outcome, severity in self._outcomes]
         total = " + ".join(f"({term})" for term in terms) or "0"
-        sql = f"SELECT g.document, SUM({total}) FROM measurement_group g WHERE {self._groups} GROUP BY g.document"  # noqa: S608
-        return sql, self._group_values
+        sql = f"SELECT g.document, SUM({total}) FROM measurement_group g WHERE {self._groups}"  # noqa: S608
+        values = dict(self._group_values)
+        if self._narrows_documents():
+            sql += " AND g.document IN (SELECT value FROM json_each(:wanted))"
+            values["wanted"] = json_list(documents)
+        return f"{sql} GROUP BY g.document", values
+
+    def _narrows_documents(self) -> bool:
+        one = self._filters
+        return any((one.study, one.series, one.document, one.reviewer, one.first_date, one.last_date))
 
     def _on_items(self) -> tuple[str, dict[str, object]]:
         """Conditions on items `i` of groups `g`."""
