@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom import Dataset
 
-from segqa_dicom.errors import Inconsistent
+from segqa_dicom.errors import Inconsistent, LimitExceeded
 from segqa_dicom.reading.dataset import first_item, items, numbers, text
 from segqa_dicom.reading.headers import open_header
 from segqa_dicom.reading.limits import Limits
@@ -22,6 +22,8 @@ from segqa_dicom.web.frames import FrameSource
 JPEG, PNG = "image/jpeg", "image/png"
 DEFAULT_QUALITY = 90
 _WHITE = 255
+_MOST_PIXELS = 1 << 26
+"""Frames with more are not shown: numbers of them take gigabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ def picture(source: FrameSource, number: int, style: Style, media_type: str, lim
     Frames of a segmentation become masks: white where a voxel belongs to the segment, or to any of a label map;
     of a fractional one, grey by its share.
     """
+    if source.pixels.rows * source.pixels.columns * source.pixels.samples > _MOST_PIXELS:
+        raise LimitExceeded(f"its frames have more than {_MOST_PIXELS} pixels")
     dataset = open_header(source.path, limits).dataset
     stored = source.array(number, limits)
     if text(dataset, "SOPClassUID") in SEG_CLASSES:

@@ -27,6 +27,8 @@ from segqa_dicom.web.problems import Problem
 
 MAX_JSON_BYTES = 1 << 26
 """JSON is taken to memory as a whole; the largest metadata of a segmentation have 20 MB."""
+MAX_VALUE_BYTES = 1 << 29
+"""So are the values, one object at a time."""
 _IDENTITY = ("0020000D", "0020000E", "00080018", "00080016")
 _DEFAULT_CHARACTER_SET = "ISO_IR 192"
 
@@ -56,6 +58,7 @@ class JsonReceiver:
         self._has_json = False
         self._values: dict[str, Path] = {}
         self._stream: BinaryIO | None = None
+        self._value_bytes = 0
 
     def take(self, events: Sequence[Event]) -> None:
         """What a piece of the body brought."""
@@ -65,6 +68,9 @@ class JsonReceiver:
             elif isinstance(event, PartEnds):
                 self._end()
             elif self._stream is not None:
+                self._value_bytes += len(event)
+                if self._value_bytes > MAX_VALUE_BYTES:
+                    raise Problem(413, f"a value above {MAX_VALUE_BYTES} bytes; send the object as application/dicom")
                 self._stream.write(event)
             else:
                 self._json += event
@@ -85,7 +91,7 @@ class JsonReceiver:
             raise Problem(400, "a large value has no Content-Location by which an object refers to it")
         path = self._folder / f"stow-{secrets.token_hex(16)}-value"
         self._values[part.location] = path
-        self._stream = path.open("wb")
+        self._stream, self._value_bytes = path.open("wb"), 0
 
     def _end(self) -> None:
         self._has_json = True

@@ -200,6 +200,12 @@ def test_reports_are_shown_as_pages(image_server: Callable[[Dataset], Server]) -
     assert requests.get(f"{url}/thumbnail", timeout=30).status_code == 404
 
 
+def test_frames_that_are_too_large_are_not_shown(image_server: Callable[[Dataset], Server]) -> None:
+    one = ct(Rows=65535, Columns=65535)
+    answer = requests.get(f"{image_server(one).dicom_web}{IMAGE}/rendered", timeout=30)
+    assert (answer.status_code, list(answer.json())) == (406, ["message"])
+
+
 def test_what_can_be_shown_in_no_way_is_refused(image_server: Callable[[Dataset], Server], tmp_path: Path) -> None:
     one = ct()
     del one.PixelData

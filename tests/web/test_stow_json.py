@@ -6,6 +6,7 @@ import copy
 import io
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pydicom
@@ -13,6 +14,10 @@ import pytest
 import requests
 from pydicom import Dataset
 
+from segqa_dicom.web import stow_json
+from segqa_dicom.web.multipart import Splitter
+from segqa_dicom.web.problems import Problem
+from segqa_dicom.web.stow_json import JsonReceiver
 from tests.archive.objects import SERIES, STUDY, ct, encoded
 from tests.web.conftest import Server
 from tests.web.test_stow import leftovers, names, reasons
@@ -111,3 +116,22 @@ def test_statuses(serve: Callable[..., Server], content: bytes, status: int) -> 
     assert answer.status_code == status
     assert leftovers(server) == []
     assert server.client.search_for_instances() == []
+
+
+def test_values_that_are_too_large_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Nobody:
+        def add(self, path: Path) -> None: ...
+        def store(self) -> None: ...
+        def fail(self, instance: object) -> None: ...
+        def remove(self) -> None: ...
+
+    for limit in ("MAX_VALUE_BYTES", "MAX_JSON_BYTES"):
+        with monkeypatch.context() as patch:
+            patch.setattr(stow_json, limit, 1000)
+            receiver = JsonReceiver(tmp_path, Nobody())
+            splitter = Splitter(BOUNDARY)
+            large = body([], {"a": b"x" * 2000}) if limit == "MAX_VALUE_BYTES" else body(["x" * 2000], {})
+            with pytest.raises(Problem, match="application/dicom"):
+                receiver.take(list(splitter.feed(large)))
+            receiver.remove()
+            assert list(tmp_path.iterdir()) == []
