@@ -8,7 +8,9 @@ cd "$(dirname "$0")/.."
 packages=(
   dcmtk dicom3tools libpixelmed-java default-jre-headless python3-venv
   orthanc orthanc-dicomweb redis-server postgresql docker-compose
+  chromium curl procps
 )
+command -v npm >/dev/null || packages+=(npm)  # brings OHIF; may have come in another way than by apt
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q "install ok installed" || missing+=("$package")
