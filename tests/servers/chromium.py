@@ -38,34 +38,41 @@ _HARMLESS = ("GL Driver Message", "GPU stall", "WebGL", "Automatic fallback to s
 """What Chromium says about drawing without a graphics card."""
 
 # OHIF puts its services on `window`.
-_HAS_DRAWN = """() => {
+_VIEWPORT = """(() => {
   const services = window.services;
-  if (!services || !services.viewportGridService) return false;
-  for (const [id] of services.viewportGridService.getState().viewports) {
-    const viewport = services.cornerstoneViewportService.getCornerstoneViewport(id);
-    if (viewport && viewport.getActors && viewport.getActors().length) return true;
-  }
-  return false;
-}"""
+  const active = services.viewportGridService.getState().activeViewportId;
+  return services.cornerstoneViewportService.getCornerstoneViewport(active);
+})()"""
+_HAS_DRAWN = f"""() => {{
+  const viewport = {_VIEWPORT};
+  return viewport.getActors().length > 0 && !!viewport.getCurrentImageId();
+}}"""
 _DISPLAY_SETS = """() => window.services.displaySetService.getActiveDisplaySets().map(one => ({
-  uid: one.displaySetInstanceUID, series: one.SeriesInstanceUID, modality: one.Modality,
-  description: one.SeriesDescription || one.label, loaded: one.isLoaded, hydrated: one.isHydrated }))"""
+  uid: one.displaySetInstanceUID, series: one.SeriesInstanceUID, modality: one.Modality }))"""
 _SEGMENTATIONS = """() => window.services.segmentationService.getSegmentations().map(one => ({
   label: one.label, segments: Object.values(one.segments).map(segment => segment.label) }))"""
 _MEASUREMENTS = """() => window.services.measurementService.getMeasurements().map(one => ({
-  uid: one.uid, tool: one.toolName, label: one.label, image: one.SOPInstanceUID }))"""
-_CURRENT_IMAGE = """() => {
-  const services = window.services, grid = services.viewportGridService.getState();
-  const viewport = services.cornerstoneViewportService.getCornerstoneViewport(grid.activeViewportId);
-  if (!viewport || !viewport.getCurrentImageId || !viewport.getCurrentImageId()) return null;
-  const instance = window.cornerstone.metaData.get('instance', viewport.getCurrentImageId());
+  tool: one.toolName, label: one.label, image: one.SOPInstanceUID }))"""
+_CURRENT_IMAGE = f"""() => {{
+  const instance = window.cornerstone.metaData.get('instance', {_VIEWPORT}.getCurrentImageId());
   return instance && instance.SOPInstanceUID;
-}"""
+}}"""
+_SHOW_IMAGE = f"""uid => {{
+  const viewport = {_VIEWPORT};
+  const index = viewport.getImageIds().findIndex(
+    one => window.cornerstone.metaData.get('instance', one).SOPInstanceUID === uid);
+  if (index < 0) return false;
+  window.cornerstone.utilities.jumpToSlice(viewport.element, {{ imageIndex: index }});
+  return true;
+}}"""
+_PLACES = f"""points => points.map(point => Array.from({_VIEWPORT}.worldToCanvas(point)))"""
+_ARROW_TIPS = f"""() => window.cornerstoneTools.annotation.state.getAllAnnotations()
+  .filter(one => one.metadata.toolName === 'ArrowAnnotate')
+  .filter(one => one.metadata.referencedImageId === {_VIEWPORT}.getCurrentImageId())
+  .map(one => Array.from(one.data.handles.points[0]))"""
 _TEXT_ON_IMAGE = """() => Array.from(document.querySelectorAll('svg.svg-layer text')).map(text =>
-  Array.from(text.querySelectorAll('tspan')).map(part => part.textContent).join(' | '))"""
-_SHAPES_ON_IMAGE = (
-    """() => document.querySelectorAll('svg.svg-layer line, svg.svg-layer path, svg.svg-layer circle').length"""
-)
+  Array.from(text.querySelectorAll('tspan')).map(part => part.textContent).join(' '))"""
+_TWO_DRAWINGS = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
 @dataclass
@@ -110,11 +117,26 @@ class Viewer:
     def open_and_draw(self, path: str) -> None:
         """Open a place within the viewer and wait for an image."""
         self.open(path)
+        self.wait_until_drawn()
+
+    def wait_until_drawn(self) -> None:
         self.wait_for(_HAS_DRAWN)
+        self.wait_for_drawing()
+
+    def wait_for_drawing(self) -> None:
+        """Wait until what is asked for now is on the screen."""
+        self.page.wait_for_load_state("networkidle")
+        self.page.evaluate(_TWO_DRAWINGS)
+
+    def show_image(self, sop_instance_uid: str) -> None:
+        """Scroll to a slice."""
+        self.wait_for(_SHOW_IMAGE, sop_instance_uid)
+        self.wait_for_image(sop_instance_uid)
+        self.wait_for_drawing()
 
     def put_on_screen(self, series_instance_uid: str) -> None:
         """As a double-click on the thumbnail does."""
-        (uid,) = [one["uid"] for one in self.display_sets() if one["series"] == series_instance_uid]
+        (uid,) = (one["uid"] for one in self.display_sets() if one["series"] == series_instance_uid)
         thumbnail = self.page.locator(f'[id="thumbnail-{uid}"]').first
         thumbnail.scroll_into_view_if_needed()
         thumbnail.dblclick()
@@ -134,6 +156,7 @@ class Viewer:
     # Reading what is there
 
     def display_sets(self) -> list[dict[str, Any]]:
+        """What can be put on the screen."""
         return list(self.page.evaluate(_DISPLAY_SETS))
 
     def segmentations(self) -> list[dict[str, Any]]:
@@ -148,8 +171,16 @@ class Viewer:
     def text_on_image(self) -> list[str]:
         return list(self.page.evaluate(_TEXT_ON_IMAGE))
 
-    def shapes_on_image(self) -> int:
-        return int(self.page.evaluate(_SHAPES_ON_IMAGE))
+    def wait_for_text_on_image(self, text: str) -> None:
+        self.wait_for(f"text => ({_TEXT_ON_IMAGE})().some(one => one.includes(text))", text)
+
+    def places_of(self, points: list[tuple[float, float, float]]) -> list[tuple[float, float]]:
+        """Where points (LPS, mm) are in `picture_of_image`: x and y."""
+        return [(x, y) for x, y in self.page.evaluate(_PLACES, points)]
+
+    def arrow_tips(self) -> list[tuple[float, float, float]]:
+        """Of the arrows on the slice that is shown: LPS, mm."""
+        return [(x, y, z) for x, y, z in self.page.evaluate(_ARROW_TIPS)]
 
     def text(self) -> str:
         return self.page.inner_text("body")
@@ -165,7 +196,7 @@ class Viewer:
 
     def picture_of_image(self, path: Path) -> bytes:
         """Of the first viewport only."""
-        return self.page.locator('[data-cy="viewport-pane"]').first.screenshot(path=path)
+        return self.page.locator("svg.svg-layer").first.locator("xpath=..").screenshot(path=path)
 
 
 def _launched(playwright: Playwright) -> BrowserContext:
