@@ -23,8 +23,8 @@ from starlette.routing import BaseRoute, Route
 from segqa_dicom import log
 from segqa_dicom.archive.transport import Peer, peer_at
 from segqa_dicom.config import ServiceSettings
-from segqa_dicom.findings.query import is_content_key
 from segqa_dicom.web.problems import Problem
+from segqa_dicom.web.proxy_content import asks_for_content, search_content
 from segqa_dicom.web.state import DICOM_WEB, state_of
 
 THREADS = 32
@@ -74,9 +74,8 @@ class _Proxy:
         allowed = _STORABLE if request.method == "POST" else _READABLE
         if not allowed.fullmatch(path) or ".." in path:
             raise Problem(404, "there is no such resource")
-        if any(is_content_key(name) for name in request.query_params):
-            # Orthanc, for one, leaves out conditions inside sequences, and answers with everything.
-            raise Problem(501, "what documents say and refer to is answered at /api/findings here")
+        if asks_for_content(request):
+            return await search_content(request, path, self._peer, plain_query)
         asked = self._asked(request, path)
         body = request.stream() if request.method == "POST" else None
         try:

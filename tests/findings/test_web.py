@@ -14,11 +14,12 @@ import pytest
 import requests
 from pydicom import Dataset
 
+from segqa_dicom.archive import Outcome
 from segqa_dicom.archive.dicomweb import DicomwebArchive
 from segqa_dicom.archive.feed import FolderFeed
 from segqa_dicom.archive.folder import FolderArchive
 from segqa_dicom.config import ServiceSettings, Settings
-from segqa_dicom.findings import FILE_NAME, FindingsIndex, index_news
+from segqa_dicom.findings import FILE_NAME, FindingsIndex, index_news, reindex
 from segqa_dicom.findings.listing import COLUMNS, as_json, find, parsed_filters
 from segqa_dicom.inbox import Inbox
 from segqa_dicom.web import create_app
@@ -26,6 +27,7 @@ from tests.archive.objects import outgoing as outgoing_dataset
 from tests.findings import byhand
 from tests.findings.conftest import Study
 from tests.findings.making import changed, outgoing, renewed
+from tests.servers.orthanc import Orthanc
 from tests.servers.process import program
 from tests.web.conftest import Server, started
 from tests.web.in_process import running
@@ -151,22 +153,45 @@ def test_an_index_that_was_never_filled_does_not_say_that_there_is_nothing(tmp_p
         assert requests.get(f"{server.dicom_web}/instances", timeout=60).json() == []
 
 
-def test_content_is_not_asked_of_servers_that_would_answer_with_everything(tmp_path: Path) -> None:
-    url = "http://127.0.0.1:9/dicom-web"
+@pytest.mark.servers
+def test_content_is_asked_of_the_index_and_the_rest_of_an_archive_that_leaves_out_such_conditions(
+    tmp_path: Path, study: Study, orthanc: Orthanc
+) -> None:
+    archive = DicomwebArchive(orthanc.dicomweb_url)
+    stored = archive.store([outgoing_dataset(study.ct), outgoing_dataset(study.seg), *map(outgoing, study.files)])
+    assert {one.outcome for one in stored} == {Outcome.STORED}
     app = create_app(
-        archive=DicomwebArchive(url),
+        archive=archive,
         ledger=Ledger(),
         inbox=Inbox(tmp_path / "inbox"),
         settings=Settings(),
         service=ServiceSettings(),
-        archive_url=url,
+        archive_url=orthanc.dicomweb_url,
     )
-    FindingsIndex(tmp_path / FILE_NAME).set_cursor("archive", "1")
+    index = FindingsIndex(tmp_path / FILE_NAME)
+    assert reindex(index, archive).added == len(study.files)
+    seg = str(study.seg.SOPInstanceUID)
     with running(app) as client:
-        for key in ("ReferencedSOPInstanceUID=1.2.3", "0040A730.0040A160=x", "ConceptNameCodeSequence.CodeValue=1"):
-            answer = client.get(f"/dicom-web/instances?{key}")
-            assert (answer.status_code, "/api/findings" in answer.json()["message"]) == (501, True)
-        assert client.get("/api/findings").json()["total"] == 0
+
+        def found(query: str, path: str = "/instances") -> set[str]:
+            answer = client.get(f"/dicom-web{path}?{query}")
+            assert answer.status_code == 200, answer.text
+            return {one["00080018"]["Value"][0] for one in answer.json()}
+
+        of_seg = found(f"ReferencedSOPInstanceUID={seg}")
+        assert of_seg == {byhand.uid(file) for file in study.files if seg.encode() in file}
+        checked = "ContentSequence.ConceptNameCodeSequence.CodeValue=CHK-F1"
+        assert found(checked) == byhand.with_item(study.files, lambda item: byhand.name(item) == "CHK-F1")
+        assert found(f"{checked}&Modality=CT") == set()
+        assert found(f"{checked}&limit=1") < found(checked)
+        one = sorted(of_seg)[0]
+        assert found(f"ReferencedSOPInstanceUID={seg}&SOPInstanceUID={one}") == {one}
+        (row,) = client.get(
+            f"/dicom-web/instances?ReferencedSOPInstanceUID={seg}&SOPInstanceUID={one}&includefield=ReferencedSOPSequence"
+        ).json()
+        assert seg in {item["00081155"]["Value"][0] for item in row["00081199"]["Value"]}
+        assert client.get("/dicom-web/series?ReferencedSOPInstanceUID=1.2").status_code == 400
+        assert client.get("/dicom-web/instances?ContentSequence.PatientID=1").status_code == 400
 
 
 def examples(page: str, heading: str, language: str) -> list[str]:
