@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,11 +13,20 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import BrowserContext
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
+from segqa_dicom.archive.folder import FolderArchive
+from segqa_dicom.config import ServiceSettings, Settings
+from segqa_dicom.inbox import Inbox
 from segqa_dicom.viewer import document_link, study_link
+from segqa_dicom.web import create_app
+from tests.archive.objects import outgoing
 from tests.servers.chromium import Viewer, chromium, viewer
-from tests.viewer.conftest import Reviewed, content
+from tests.viewer.conftest import SHAPE, Reviewed, content
+from tests.web.in_process import running
+from tests.web.server import Ledger
 
 WINDOW = (-160, 240)
 """What OHIF shows a CT with that says nothing: level 40, width 400."""
@@ -82,8 +92,14 @@ def test_the_study_is_in_the_list_and_opens_from_it(seen: Viewer, reviewed: Revi
     row.wait_for()
     seen.picture(tmp_path / "list.png")
     text = seen.text()
-    for word in (str(reviewed.ct[0].PatientID), str(reviewed.ct[0].StudyDescription), "CT\\SEG\\SR"):
-        assert word in text
+    first = reviewed.ct[0]
+    for word in (
+        first.PatientID,
+        first.StudyDescription,
+        *("CT", "SEG", "SR"),
+        str(SHAPE[0] + len(reviewed.segmentations) + len(reviewed.documents)),
+    ):
+        assert str(word) in text
     row.click()
     seen.page.get_by_role("button", name="Basic Viewer").or_(
         seen.page.get_by_role("link", name="Basic Viewer")
@@ -197,3 +213,27 @@ def test_findings_and_segmentation_are_seen_together(seen: Viewer, reviewed: Rev
     drawn = pixels(seen.picture_of_image(tmp_path / "together.png"))
     assert (np.ptp(drawn, axis=2) > 40).mean() > 0.02
     seen.wait_for_text_on_image(first["label"])
+
+
+@pytest.mark.xdist_group("ohif-embedded")
+def test_below_a_path_of_a_proxy_everything_is_found_too(
+    browser: BrowserContext, ohif: Path, demo: Path, tmp_path: Path
+) -> None:
+    service = ServiceSettings(min_free_bytes=0, viewer=str(ohif), public_url="http://127.0.0.1/segqa")
+    objects = [dcmread(path) for path in sorted(demo.rglob("*")) if path.is_file()]
+    with closing(FolderArchive(tmp_path / "archive")) as archive:
+        archive.store([outgoing(one) for one in objects])
+        app = create_app(
+            archive=archive, ledger=Ledger(), inbox=Inbox(tmp_path / "inbox"), settings=Settings(), service=service
+        )
+        with (
+            running(Starlette(routes=[Mount("/segqa", app=app)])) as server,
+            viewer(browser, f"{server.url}/segqa") as page,
+        ):
+            page.open_and_draw(study_link(str(objects[0].StudyInstanceUID)))
+            (segmentation, _) = (one for one in objects if one.Modality == "SEG")
+            page.put_on_screen(str(segmentation.SeriesInstanceUID))
+            page.wait_for("() => window.services.segmentationService.getSegmentations().length > 0")
+            page.picture(tmp_path / "below.png")
+            assert (page.failed, page.complaints, page.rejections(), page.refused_by_policy()) == ([], [], [], [])
+            assert page.hosts == {urlsplit(server.url).netloc}
