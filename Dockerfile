@@ -5,6 +5,13 @@
 # 3.11.17: the lowest Python that segqa supports, at a patch release; slim: no compilers. Everything segqa needs has
 # binary wheels, so that no stage needs build tools and the last has neither pip in its environment nor any source.
 ARG PYTHON_IMAGE=python:3.11.17-slim
+# 20.20.2: npm brings the viewer's package, and nothing of Node.js gets into the image.
+ARG NODE_IMAGE=node:20.20.2-slim
+
+FROM ${NODE_IMAGE} AS viewer
+WORKDIR /viewer
+# The version that `segqa viewer install` knows, whose hash it checks.
+RUN npm pack --silent @ohif/app@3.12.10
 
 FROM ${PYTHON_IMAGE} AS wheel
 WORKDIR /source
@@ -27,12 +34,16 @@ RUN find /opt/segqa -exec touch --no-dereference --date="@$(date +%s)" {} + \
 RUN NUMBA_CACHE_DIR=/kernels /opt/segqa/bin/segqa demo --out /tmp/demo \
  && rm -r /tmp/demo
 
+COPY --from=viewer /viewer /viewer
+RUN /opt/segqa/bin/segqa viewer install --from "$(ls /viewer/*.tgz)" --to /opt/viewer
+
 FROM ${PYTHON_IMAGE} AS run
 # Fixed numbers: volumes keep their owner from one image to the next, and hosts can grant rights to them.
 RUN groupadd --gid 10001 segqa \
  && useradd --uid 10001 --gid segqa --no-create-home --home-dir /var/lib/segqa --shell /usr/sbin/nologin segqa \
  && install --directory --owner=segqa --group=segqa --mode=0750 /var/lib/segqa /var/lib/segqa/tmp /var/cache/segqa
 COPY --from=install /opt/segqa /opt/segqa
+COPY --from=install /opt/viewer /opt/viewer
 COPY --from=install --chown=segqa:segqa /kernels /var/cache/segqa/kernels
 # TCP_NODELAY: DCMTK programs started in this container answer C-STORE at once instead of after 45 ms.
 # The thread counts: one case is one process; more threads than that only take the cores from other cases.
@@ -45,7 +56,8 @@ ENV PATH=/opt/segqa/bin:$PATH \
     TCP_NODELAY=1 \
     TMPDIR=/var/lib/segqa/tmp \
     SEGQA_ARCHIVE=/var/lib/segqa/archive \
-    SEGQA_DATA=/var/lib/segqa/data
+    SEGQA_DATA=/var/lib/segqa/data \
+    SEGQA_VIEWER=/opt/viewer
 USER 10001:10001
 WORKDIR /var/lib/segqa
 VOLUME ["/var/lib/segqa", "/var/cache/segqa"]

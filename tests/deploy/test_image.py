@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import re
 
+from segqa_dicom.viewer import NAME, VERSION
 from tests.deploy.files import ROOT
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-STAGES = re.split(r"(?m)^FROM ", DOCKERFILE)[1:]
+VIEWER, *STAGES = re.split(r"(?m)^FROM ", DOCKERFILE)[1:]
 
 
 def test_every_stage_stands_on_the_same_pinned_python() -> None:
     assert re.search(r"(?m)^ARG PYTHON_IMAGE=python:3\.\d+\.\d+-slim", DOCKERFILE)
     assert [stage.split()[0] for stage in STAGES] == ["${PYTHON_IMAGE}"] * 3
+
+
+def test_the_viewer_that_the_program_knows_is_in_the_image() -> None:
+    assert re.search(r"(?m)^ARG NODE_IMAGE=node:\d+\.\d+\.\d+-slim", DOCKERFILE)
+    assert f"npm pack --silent {NAME}@{VERSION}" in VIEWER
+    assert "segqa viewer install --from" in STAGES[1]
+    assert "COPY --from=install /opt/viewer /opt/viewer" in STAGES[2]
+    assert "SEGQA_VIEWER=/opt/viewer" in STAGES[2]
 
 
 def test_the_last_stage_builds_and_installs_nothing() -> None:
