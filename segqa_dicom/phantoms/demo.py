@@ -15,8 +15,8 @@ VERTEBRAE = [*(f"vertebrae_T{n}" for n in range(1, 13)), *(f"vertebrae_L{n}" for
 """Labels of the spine, head to feet."""
 
 
-def demo_study(folder: Path, shape: tuple[int, int, int] = (128, 160, 192)) -> None:
-    """Write the CT and the two segmentations below `folder`."""
+def demo_study(folder: Path, shape: tuple[int, int, int] = (128, 136, 192)) -> None:
+    """Write the CT and the two segmentations below `folder`. Pixels are square: else OHIF 3.12 misplaces marks."""
     phantom = torso(shape)
     ct = write_ct(phantom, folder / "ct")
     for number, (model, labels) in enumerate((("Model A", model_a(phantom)), ("Model B", model_b(phantom))), start=100):
