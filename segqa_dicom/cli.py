@@ -9,22 +9,19 @@ import json
 import logging
 import os
 import sys
-import tomllib
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from segqa_dicom import __version__
+from segqa_dicom import __version__, terminal
 from segqa_dicom.cli_findings import COMMANDS as COMMANDS_OF_FINDINGS
 from segqa_dicom.cli_service import COMMANDS
 from segqa_dicom.cli_viewer import COMMANDS as COMMANDS_OF_VIEWER
 from segqa_dicom.errors import ConfigurationError, PeerError
 from segqa_dicom.processes import Processes
-from segqa_dicom.progress import Progress, silent
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,9 +33,6 @@ if TYPE_CHECKING:
     from segqa_dicom.timing import StepCost
 
 DONE, SOME_NOT_REVIEWED, WRONG_USE = 0, 1, 2
-
-WIDTH_WITHOUT_TERMINAL = 140
-"""Columns of tables that go to a file or a pipe."""
 
 _EXIT_CODES = """
 \b
@@ -158,7 +152,7 @@ def review(
     with Processes(jobs) as processes:
         from segqa_dicom.batch import Options, run
 
-        console = _console(stderr=json_file == "-")
+        console = terminal.console(stderr=json_file == "-")
         options = Options(
             out=out,
             ruleset=_ruleset(ruleset_file),
@@ -178,7 +172,7 @@ def review(
             if case.costs:
                 console.print(_cost_table(case.files.name, case.costs))
 
-        with _progress(quiet=quiet) as progress:
+        with terminal.progress(quiet=quiet, without_terminal=_tell_of_compiling) as progress:
             batch = run(paths, options, progress=progress, shown=shown, processes=processes)
     _write_outputs(batch, options.ruleset, json_file, html_file)
     if not quiet:
@@ -203,7 +197,7 @@ def demo(context: click.Context, out: Path) -> None:
     """Make a torso phantom with two slightly wrong models and review it: see what segqa does, within a minute."""
     from segqa_dicom.phantoms import demo_study
 
-    console = _console(stderr=False)
+    console = terminal.console()
     console.print("Making the torso phantom and two models with errors ...")
     try:
         demo_study(out / "dicom")
@@ -261,7 +255,7 @@ def rules(as_json: bool, ruleset_file: Path | None) -> None:  # noqa: FBT001
         parameters = ", ".join(f"{name}={value:g}" for name, value in row["parameters"].items())
         provisional = " (provisional)" if row["provisional"] else ""
         table.add_row(row["rule"], row["title"], row["severity"], parameters + provisional, row["source"])
-    _console(stderr=False).print(table)
+    terminal.console().print(table)
 
 
 @cli.command(epilog=_SELFTEST_EPILOG)
@@ -281,7 +275,7 @@ def selftest(paths: tuple[Path, ...], as_json: bool, ruleset_file: Path | None, 
     Each error is made alone, in one segmentation of the case, and reviewed with the others beside it; it counts as
     found if a rule that is there for it complains about the wrong structure and did not before. Nothing is written.
     """
-    with _progress(quiet=quiet) as progress:
+    with terminal.progress(quiet=quiet, without_terminal=_tell_of_compiling) as progress:
         from segqa_dicom.jit import is_compiled
         from segqa_dicom.selftest import run_selftest
 
@@ -297,7 +291,7 @@ def selftest(paths: tuple[Path, ...], as_json: bool, ruleset_file: Path | None, 
     if as_json:
         click.echo(json.dumps(to_json(result), indent=2, allow_nan=False))
     else:
-        _console(stderr=False).print(tables(result))
+        terminal.console().print(tables(result))
     for one in result.not_reviewed:
         if one.is_segmentation:
             click.echo(f"not reviewed: {one.path}: {one.reason}", err=True)
@@ -321,40 +315,6 @@ def _cost_table(title: str, costs: Sequence[StepCost]) -> Table:
     return table
 
 
-def _console(*, stderr: bool) -> Console:
-    from rich.console import Console
-
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(
-        file=stream, width=None if stream.isatty() else WIDTH_WITHOUT_TERMINAL, highlight=False, soft_wrap=False
-    )
-
-
-@contextmanager
-def _progress(*, quiet: bool) -> Iterator[Progress]:
-    """A bar that shows the step in work; none where nobody watches."""
-    if quiet:
-        yield silent
-        return
-    if not sys.stderr.isatty():
-        yield _tell_of_compiling
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bars
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, Any] = {}
-
-        def show(step: str, done: int, total: int) -> None:
-            if step not in tasks:
-                tasks[step] = bars.add_task(step, total=total)
-            bars.update(tasks[step], completed=done, total=total)
-
-        yield show
-
-
 def _tell_of_compiling(step: str, done: int, _total: int) -> None:
     """The one step that takes unexpectedly long, told where there is no bar."""
     from segqa_dicom.batch import COMPILING
@@ -364,26 +324,21 @@ def _tell_of_compiling(step: str, done: int, _total: int) -> None:
 
 
 def _settings() -> Settings:
-    from pydantic import ValidationError
+    from segqa_dicom.config import Settings, from_environment
 
-    from segqa_dicom.config import Settings
-
-    try:
-        return Settings()
-    except ValidationError as error:
-        problems = "; ".join(f"SEGQA_{str(one['loc'][0]).upper()}: {one['msg']}" for one in error.errors())
-        raise ConfigurationError(f"wrong settings in the environment: {problems}") from error
+    return from_environment(Settings)
 
 
 def _ruleset(path: Path | None) -> RuleSet:
-    from segqa_dicom.checks.ruleset import default_ruleset, ruleset_with
+    from segqa_dicom.checks.ruleset import default_ruleset, ruleset_from_toml
 
     if path is None:
         return default_ruleset()
     try:
-        return ruleset_with(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"rule set {path} cannot be read: {error}") from error
+    return ruleset_from_toml(text, path)
 
 
 def _write_outputs(batch: Batch, ruleset: RuleSet, json_file: str | None, html_file: Path | None) -> None:

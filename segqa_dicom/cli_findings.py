@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from segqa_dicom import terminal
 from segqa_dicom.errors import ConfigurationError, InputError
-from segqa_dicom.progress import Progress, silent
 
 if TYPE_CHECKING:
     from segqa_dicom.findings import FindingsIndex
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from segqa_dicom.service import Setup
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-_WIDTH_WITHOUT_TERMINAL = 140
 _SHOWN = 100
 """Rows of the table, unless told otherwise."""
 
@@ -134,7 +133,7 @@ def reindex(archive: str | None, as_json: bool, quiet: bool) -> None:  # noqa: F
     setup = _setup(archive)
     setup.make_folders()
     index = FindingsIndex(setup.data / FILE_NAME)
-    with _progress(quiet=quiet or as_json) as progress:
+    with terminal.progress(quiet=quiet or as_json) as progress:
         found = compare(
             index, setup.open_archive(), folder=setup.work_folder, limits=setup.review.limits(), progress=progress
         )
@@ -154,16 +153,10 @@ COMMANDS: tuple[click.Command, ...] = (findings, reindex)
 
 
 def _setup(archive: str | None) -> Setup:
-    from pydantic import ValidationError
-
-    from segqa_dicom.config import ServiceSettings
+    from segqa_dicom.config import ServiceSettings, from_environment
     from segqa_dicom.service import Setup
 
-    try:
-        return Setup.from_settings(ServiceSettings(), archive=archive)
-    except ValidationError as error:
-        problems = "; ".join(f"SEGQA_{str(one['loc'][0]).upper()}: {one['msg']}" for one in error.errors())
-        raise ConfigurationError(f"wrong settings in the environment: {problems}") from error
+    return Setup.from_settings(from_environment(ServiceSettings), archive=archive)
 
 
 def _filled(setup: Setup) -> FindingsIndex:
@@ -220,7 +213,6 @@ def _write_json(index: FindingsIndex, wanted: Filters, limit: int | None) -> Non
 
 
 def _show(index: FindingsIndex, wanted: Filters, limit: int) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -236,25 +228,6 @@ def _show(index: FindingsIndex, wanted: Filters, limit: int) -> None:
         outcome = Text(row.outcome, style=styles.get(row.outcome, ""))
         cells = (row.date, row.model, name, row.rule)
         table.add_row(*map(Text, cells), outcome, Text(what), Text(row.verdict))
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL, highlight=False)
+    console = terminal.console()
     console.print(table)
     console.print(f"{len(page.rows)} of {page.total} findings")
-
-
-@contextmanager
-def _progress(*, quiet: bool) -> Iterator[Progress]:
-    if quiet or not sys.stderr.isatty():
-        yield silent
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bars
-
-    with Bars(console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, Any] = {}
-
-        def show(step: str, done: int, total: int) -> None:
-            if step not in tasks:
-                tasks[step] = bars.add_task(step, total=total)
-            bars.update(tasks[step], completed=done, total=total)
-
-        yield show

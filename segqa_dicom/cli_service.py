@@ -271,16 +271,10 @@ COMMANDS: tuple[click.Command, ...] = (serve, status, reconcile, replay, quarant
 
 
 def _setup(archive: str | None, ledger: str | None, ruleset_file: Path | None = None) -> Setup:
-    from pydantic import ValidationError
-
-    from segqa_dicom.config import ServiceSettings
+    from segqa_dicom.config import ServiceSettings, from_environment
     from segqa_dicom.service import Setup
 
-    try:
-        setup = Setup.from_settings(ServiceSettings(), archive=archive, ledger=ledger)
-    except ValidationError as error:
-        problems = "; ".join(f"SEGQA_{str(one['loc'][0]).upper()}: {one['msg']}" for one in error.errors())
-        raise ConfigurationError(f"wrong settings in the environment: {problems}") from error
+    setup = Setup.from_settings(from_environment(ServiceSettings), archive=archive, ledger=ledger)
     return setup if ruleset_file is None else replace(setup, ruleset_file=ruleset_file)
 
 

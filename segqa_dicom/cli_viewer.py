@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from segqa_dicom.errors import ConfigurationError
-from segqa_dicom.viewer import NAME, VERSION, Installed, find_installed
+from segqa_dicom.viewer import NAME, VERSION, Installed, find_installed, folder_of
 from segqa_dicom.viewer import install as install_viewer
 
 _EPILOG = f"""
@@ -92,19 +91,11 @@ def _folder(folder: Path | None, archive: str | None) -> Path:
     """Where the viewer is: as told, else where the service looks for it."""
     if folder is not None:
         return folder.expanduser().absolute()
-    from pydantic import ValidationError
-
-    from segqa_dicom.config import ServiceSettings
+    from segqa_dicom.config import ServiceSettings, from_environment
     from segqa_dicom.service import Setup
 
-    try:
-        setup = Setup.from_settings(ServiceSettings(), archive=archive)
-    except ValidationError as error:
-        names = ", ".join(f"SEGQA_{str(one['loc'][0]).upper()}" for one in error.errors())
-        raise ConfigurationError(f"wrong settings in the environment: {names}") from error
-    if setup.settings.viewer:
-        return Path(setup.settings.viewer).expanduser().absolute()
-    return setup.data / "viewer"
+    setup = Setup.from_settings(from_environment(ServiceSettings), archive=archive)
+    return folder_of(setup.settings.viewer, setup.data)
 
 
 def _say(installed: Installed, *, as_json: bool) -> None:

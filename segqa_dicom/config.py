@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from segqa_dicom.errors import ConfigurationError
 from segqa_dicom.reading.limits import Limits
 
 _DEFAULT = Limits()
+_Kind = TypeVar("_Kind", bound=BaseSettings)
+
+
+def from_environment(kind: type[_Kind]) -> _Kind:
+    """Settings as the environment has them; raises `ConfigurationError`, naming every variable that is wrong."""
+    try:
+        return kind()
+    except ValidationError as error:
+        problems = "; ".join(f"SEGQA_{str(one['loc'][0]).upper()}: {one['msg']}" for one in error.errors())
+        raise ConfigurationError(f"wrong settings in the environment: {problems}") from error
 
 
 class Settings(BaseSettings):

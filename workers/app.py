@@ -12,14 +12,14 @@ from typing import Any
 from celery import Celery
 from celery.signals import setup_logging, worker_process_init
 
-from segqa_dicom.config import ServiceSettings
+from segqa_dicom.config import ServiceSettings, from_environment
 from segqa_dicom.service import Setup
 from segqa_dicom.service.broker import broker_url
 from segqa_dicom.service.loops import prepare_worker
 from workers.lines import install
 from workers.settings import celery_settings
 
-settings = ServiceSettings()
+settings = from_environment(ServiceSettings)
 setup = Setup.from_settings(settings).with_rules()
 app = Celery("segqa", broker=broker_url(settings), include=["workers.tasks"])
 app.conf.update(celery_settings(settings))

@@ -7,7 +7,6 @@ was just replaced.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import threading
@@ -19,7 +18,8 @@ from typing import Any
 
 from segqa_dicom.archive.base import Instance
 from segqa_dicom.archive.folder_keys import KEYS, REQUEST_KEYS, Header, Level
-from segqa_dicom.errors import ConfigurationError, Inconsistent, PeerUnavailable
+from segqa_dicom.errors import Inconsistent, PeerUnavailable
+from segqa_dicom.sqlite_files import file_lock, is_damage, remove_files, transaction, translated
 
 SCHEMA_VERSION = 2
 """Raise it with each change of the tables or of what `folder_keys` reads: older indexes are then made anew."""
@@ -165,14 +165,14 @@ class Index:
         try:
             connection = self._connect()
         except sqlite3.DatabaseError as error:
-            if _is_damage(error):
+            if is_damage(error):
                 return False
             raise
         try:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             return bool(version == SCHEMA_VERSION)
         except sqlite3.DatabaseError as error:
-            if _is_damage(error):
+            if is_damage(error):
                 return False
             raise
         finally:
@@ -182,8 +182,7 @@ class Index:
         with self.lock(alone=True):
             if self._is_sound():  # another process did it meanwhile
                 return
-            for ending in ("", "-wal", "-shm"):
-                Path(f"{self.path}{ending}").unlink(missing_ok=True)
+            remove_files(self.path)
             self._is_rebuilding.now = True
             try:
                 connection = self._open()
@@ -201,12 +200,8 @@ class Index:
         if getattr(self._is_rebuilding, "now", False):
             yield  # this thread has it already
             return
-        descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        with file_lock(self._lock_path, alone=alone, mode=0o644):
             yield
-        finally:
-            os.close(descriptor)
 
     @contextmanager
     def translated(self) -> Iterator[None]:
@@ -214,20 +209,17 @@ class Index:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            if _is_damage(error):
+            if is_damage(error):
                 self._discard()
                 raise PeerUnavailable("the archive's index was damaged and is being made anew; try again") from error
-            if _code(error) in ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH"):
-                raise ConfigurationError(f"index of the archive cannot be opened or written: {self.path}") from error
-            raise PeerUnavailable(f"index of the archive does not answer ({_code(error) or error})") from error
+            raise translated(error, "index of the archive", self.path) from error
 
     def _discard(self) -> None:
         """Remove the index that this thread has open, unless another has replaced it already."""
         known: tuple[sqlite3.Connection, int] | None = getattr(self._local, "known", None)
         with self.lock(alone=True):
             if known is None or known[1] == self._inode():
-                for ending in ("", "-wal", "-shm"):
-                    Path(f"{self.path}{ending}").unlink(missing_ok=True)
+                remove_files(self.path)
         if known is not None:
             self._forget()
 
@@ -236,16 +228,8 @@ class Index:
         """A transaction that nobody else writes beside; committed at the end, rolled back by an exception."""
         with self.translated():
             self.connection()  # makes the index anew if it must, for which it needs the lock alone
-            with self.lock():
-                connection = self.connection()
-                connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield connection
-                    connection.execute("COMMIT")
-                except BaseException:
-                    with suppress(sqlite3.Error):
-                        connection.execute("ROLLBACK")
-                    raise
+            with self.lock(), transaction(self.connection()) as connection:
+                yield connection
 
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Rows of a question."""
@@ -354,13 +338,3 @@ def _values(entry: Entry, level: Level) -> list[object]:
 
 def _insert(table: str, names: Sequence[str]) -> str:
     return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608 - our words
-
-
-def _code(error: sqlite3.Error) -> str:
-    return str(getattr(error, "sqlite_errorname", None) or "")
-
-
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    code = _code(error)
-    # A missing table or column is an index that somebody changed by hand: made anew as well.
-    return code.startswith("SQLITE_CORRUPT") or code == "SQLITE_NOTADB" or "no such table" in str(error)

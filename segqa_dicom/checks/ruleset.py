@@ -37,6 +37,14 @@ def default_ruleset() -> RuleSet:
     return _ruleset(_defaults())
 
 
+def ruleset_from_toml(text: str, name: object) -> RuleSet:
+    """The default rule set with what a TOML text changes; `name` is what messages call it. See `ruleset_with`."""
+    try:
+        return ruleset_with(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"rule set {name} cannot be read: {error}") from error
+
+
 def ruleset_with(overrides: Mapping[str, Any]) -> RuleSet:
     """The default rule set with some values replaced; ``enabled = false`` switches a rule off.
 

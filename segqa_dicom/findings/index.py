@@ -10,12 +10,11 @@ no care. What replaces the file holds a lock alone, everything else shares it.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from segqa_dicom.errors import ConfigurationError, PeerUnavailable
 from segqa_dicom.findings import meaning
 from segqa_dicom.findings.content import CT_CLASSES, Document, Group, Item
 from segqa_dicom.model import Code
+from segqa_dicom.sqlite_files import file_lock, is_damage, remove_files, transaction, translated
 
 FILE_NAME = "findings.sqlite3"
 SCHEMA_VERSION = 1
@@ -225,15 +225,8 @@ class FindingsIndex:
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction that nobody else writes beside; committed at the end, rolled back by an exception."""
-        with self._translated(), self._open() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    connection.execute("ROLLBACK")
-                raise
+        with self._translated(), self._open() as connection, transaction(connection):
+            yield connection
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -253,7 +246,7 @@ class FindingsIndex:
             connection = open_ones.enter_context(closing(self._connect()))
             version = connection.execute("PRAGMA user_version").fetchone()[0]
         except sqlite3.DatabaseError as error:
-            if _is_damage(error):
+            if is_damage(error):
                 return None
             raise
         return connection if version == SCHEMA_VERSION else None
@@ -275,23 +268,15 @@ class FindingsIndex:
             if self._sound(open_ones) is not None:  # another process did it meanwhile
                 return
             open_ones.close()
-            self._remove_files()
+            remove_files(self.path)
             os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))  # texts may name people
             with closing(self._connect()) as connection:
                 connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
-    def _remove_files(self) -> None:
-        for ending in ("", "-wal", "-shm"):
-            Path(f"{self.path}{ending}").unlink(missing_ok=True)
-
     @contextmanager
     def _lock(self, *, alone: bool = False) -> Iterator[None]:
-        descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        with file_lock(self._lock_path, alone=alone, mode=0o600):
             yield
-        finally:
-            os.close(descriptor)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -299,13 +284,11 @@ class FindingsIndex:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            if _is_damage(error):
+            if is_damage(error):
                 with self._lock(alone=True):
-                    self._remove_files()
+                    remove_files(self.path)
                 raise PeerUnavailable("the index of findings was damaged and is being made anew; try again") from error
-            if _code(error) in ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH"):
-                raise ConfigurationError(f"index of findings cannot be opened or written: {self.path}") from error
-            raise PeerUnavailable(f"index of findings does not answer ({_code(error) or error})") from error
+            raise translated(error, "index of findings", self.path) from error
         except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
             raise ConfigurationError(f"index of findings cannot be used: {self.path} ({error.strerror})") from error
 
@@ -520,12 +503,3 @@ def _storable(value: object) -> object:
 def json_list(values: Iterable[object]) -> str:
     """Values as one parameter, for `json_each`: a question may have more of them than SQLite allows parameters."""
     return json.dumps(list(values))
-
-
-def _code(error: sqlite3.Error) -> str:
-    return str(getattr(error, "sqlite_errorname", None) or "")
-
-
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    code = _code(error)
-    return code.startswith("SQLITE_CORRUPT") or code == "SQLITE_NOTADB" or "no such table" in str(error)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from threading import Event
 
 from segqa_dicom import log
-from segqa_dicom.archive.feed import Feed, FolderFeed, feed_for
-from segqa_dicom.archive.folder import FolderArchive
+from segqa_dicom.archive.feed import Feed
 from segqa_dicom.errors import PeerError
 from segqa_dicom.findings import FILE_NAME, MODALITIES, FindingsIndex, index_news
 from segqa_dicom.service.arrivals import Arrivals
@@ -163,17 +162,7 @@ class Coordinator:
         """What documents say, into the index of findings; a little at a time, because others wait for their turn."""
         setup = self._setup
         if self._documents is None:
-            self._documents = (
-                FolderFeed(self._archive)
-                if isinstance(self._archive, FolderArchive)
-                else feed_for(
-                    setup.archive,
-                    user=setup.settings.archive_user,
-                    password=setup.settings.archive_password.get_secret_value(),
-                    timeout_s=setup.settings.archive_timeout_s,
-                    modalities=MODALITIES,
-                )
-            )
+            self._documents = setup.open_feed(self._archive, MODALITIES)
         found = index_news(
             self._findings,
             self._documents,
@@ -187,13 +176,7 @@ class Coordinator:
 
     def _read_feed(self, now: float) -> bool:
         if self._feed is None:
-            settings = self._setup.settings
-            self._feed = feed_for(
-                self._setup.archive,
-                user=settings.archive_user,
-                password=settings.archive_password.get_secret_value(),
-                timeout_s=settings.archive_timeout_s,
-            )
+            self._feed = self._setup.open_feed(self._archive)
         name = f"feed {self._setup.archive}"
         news = self._feed.news(self._ledger.cursor(name), _NEWS_AT_ONCE)
         self._arrivals.note(news.instances, now=now)

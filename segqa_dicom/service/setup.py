@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from segqa_dicom.archive import Archive
-from segqa_dicom.checks.ruleset import RuleSet, default_ruleset, ruleset_with
+from segqa_dicom.checks.ruleset import RuleSet, default_ruleset, ruleset_from_toml
 from segqa_dicom.config import ServiceSettings, Settings
 from segqa_dicom.errors import ConfigurationError
 from segqa_dicom.inbox import Inbox
 from segqa_dicom.ledger import Ledger
+
+if TYPE_CHECKING:
+    from segqa_dicom.archive.feed import Feed
 
 _URL_STARTS = ("http://", "https://")
 
@@ -110,15 +114,31 @@ class Setup:
             scratch=self.work_folder,
         )
 
+    def open_feed(self, archive: Archive, modalities: Sequence[str] | None = None) -> Feed:
+        """What is new in the archive, which is open already; raises `PeerUnavailable` if it does not answer.
+
+        modalities : of the series that are watched where there is no list of changes; None = all that we read
+        """
+        from segqa_dicom.archive.feed import WATCHED_MODALITIES, FolderFeed, feed_for
+        from segqa_dicom.archive.folder import FolderArchive
+
+        if isinstance(archive, FolderArchive):
+            return FolderFeed(archive)
+        settings = self.settings
+        return feed_for(
+            self.archive,
+            user=settings.archive_user,
+            password=settings.archive_password.get_secret_value(),
+            timeout_s=settings.archive_timeout_s,
+            modalities=modalities or WATCHED_MODALITIES,
+        )
+
     def ruleset(self) -> RuleSet:
         """The rules; raises `ConfigurationError` if their file cannot be used."""
         if self.ruleset_file is None:
             return default_ruleset()
         rules = self._read_rules() if self.rules is None else self.rules
-        try:
-            return ruleset_with(tomllib.loads(rules))
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigurationError(f"rule set {self.ruleset_file} cannot be read: {error}") from error
+        return ruleset_from_toml(rules, self.ruleset_file)
 
     def with_rules(self) -> Setup:
         """The same with the rules read: processes that start later have the same, whatever the file says then."""

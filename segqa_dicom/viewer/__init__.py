@@ -5,7 +5,7 @@ that was tried, and puts its files where the web process serves them from.
 """
 
 from segqa_dicom.viewer.configuration import app_config
-from segqa_dicom.viewer.install import Installed, find_installed, install
+from segqa_dicom.viewer.install import Installed, find_installed, folder_of, install
 from segqa_dicom.viewer.links import VIEWER, document_link, study_link
 from segqa_dicom.viewer.package import NAME, VERSION
 
@@ -17,6 +17,7 @@ __all__ = [
     "app_config",
     "document_link",
     "find_installed",
+    "folder_of",
     "install",
     "study_link",
 ]

@@ -27,6 +27,11 @@ class Installed:
     is_new: bool = False
 
 
+def folder_of(setting: str, data: Path) -> Path:
+    """Where the viewer is installed, or would be: what `SEGQA_VIEWER` says, else the data folder's `viewer`."""
+    return Path(setting).expanduser().absolute() if setting else data / "viewer"
+
+
 def find_installed(folder: Path) -> Installed | None:
     """The viewer that was installed below `folder`, in the version that this program knows; None if there is none."""
     place = folder / package.VERSION

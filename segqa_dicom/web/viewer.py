@@ -14,7 +14,7 @@ from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 
-from segqa_dicom.viewer import VIEWER, app_config, find_installed
+from segqa_dicom.viewer import VIEWER, app_config, find_installed, folder_of
 from segqa_dicom.viewer.install import INDEX
 from segqa_dicom.web.problems import Problem
 from segqa_dicom.web.state import DICOM_WEB, state_of
@@ -84,7 +84,7 @@ def viewer_routes() -> list[BaseRoute]:
 def viewer_folder(request: Request) -> Path:
     """Where the viewer is installed, or would be: what the settings say, else the data folder's `viewer`."""
     state = state_of(request)
-    return Path(state.service.viewer) if state.service.viewer else state.inbox.folder.parent / "viewer"
+    return folder_of(state.service.viewer, state.inbox.folder.parent)
 
 
 def root_path(request: Request) -> str:
