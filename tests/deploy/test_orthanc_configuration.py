@@ -21,7 +21,7 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind, Ver
 
 from tests.deploy.files import ORTHANC, ROOT, compose, read_json_with_comments
 from tests.servers.orthanc import dicomweb_plugin
-from tests.servers.process import Process, free_port, program, wait_until
+from tests.servers.process import Process, free_port, listens, program, wait_until
 
 pytestmark = pytest.mark.servers
 
@@ -62,7 +62,8 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 def answers_or_ended(server: Server, process: Process) -> bool:
-    return not process.is_running or server.get("/system").ok
+    """Its HTTP server starts before the one for DICOM."""
+    return not process.is_running or (server.get("/system").ok and listens(server.dicom_port))
 
 
 def configured(folder: Path) -> tuple[Server, Path]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.servers.process import Process, free_port, program, wait_until
+from tests.servers.process import Process, free_port, listens, program, wait_until
 
 PLUGIN_FOLDERS = (Path("/usr/share/orthanc/plugins"), Path("/usr/lib/orthanc"))
 PLUGIN_NAME = "libOrthancDicomWeb.so"
@@ -121,7 +121,8 @@ class Orthanc:
 
     def _answers(self) -> bool:
         assert self._process.is_running, self._process.output()[-2000:]
-        return requests.get(f"{self.url}/system", auth=self.auth, timeout=5).ok
+        answers = requests.get(f"{self.url}/system", auth=self.auth, timeout=5).ok
+        return answers and listens(self.dicom_port)  # its HTTP server starts first
 
     def stop(self) -> None:
         """End it in good order (SIGTERM)."""

@@ -21,6 +21,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def listens(port: int) -> bool:
+    """Whether somebody accepts connections at a TCP port of the loopback interface."""
+    with socket.socket() as probe:
+        probe.settimeout(5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def wait_until(condition: Callable[[], object], timeout_s: float = 30, what: str = "", every_s: float = 0.05) -> None:
     """Wait for `condition`; fails, saying what it last was, when the time is over."""
     deadline = time.monotonic() + timeout_s
