@@ -75,10 +75,13 @@ class Inbox:
         """Space left on the disk of the inbox."""
         return shutil.disk_usage(self.folder).free
 
-    def remove_leftovers(self) -> None:
-        """Delete parts of a process that died while it received; for when nobody is receiving."""
-        for entry in os.scandir(self.parts):
-            Path(entry.path).unlink(missing_ok=True)
+    def remove_parts(self, prefix: str) -> None:
+        """Delete parts of a process that died while it received; its senders were not answered.
+
+        prefix : of the names of its parts; each kind of process has its own, because others may be receiving now
+        """
+        for part in self.parts.glob(f"{prefix}*"):
+            part.unlink(missing_ok=True)
 
     def _synchronise(self) -> None:
         descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)

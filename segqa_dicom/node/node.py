@@ -108,8 +108,7 @@ class Node:
 
     def start(self) -> None:
         """Begin to listen; returns at once."""
-        for path in self._inbox.parts.glob(f"{PART_PREFIX}*"):
-            path.unlink(missing_ok=True)  # of a node that was killed; its senders were not answered
+        self._inbox.remove_parts(PART_PREFIX)
         self._gate.start()
         log.event("node_started", port=self.port)
 

@@ -80,7 +80,7 @@ class _Held:
 def web_loop(setup: Setup, addresses: Addresses, ready: Ready) -> None:
     """DICOMweb, health, metrics."""
     from segqa_dicom.service.arrivals import Arrivals
-    from segqa_dicom.web import create_app, run_web
+    from segqa_dicom.web import PART_PREFIX, create_app, run_web
 
     archive, ledger, limits = setup.open_archive(), setup.open_ledger(), setup.review.limits()
     arrivals = Arrivals(archive, ledger, limits, debounce_s=setup.settings.debounce_s, work_folder=setup.work_folder)
@@ -91,10 +91,12 @@ def web_loop(setup: Setup, addresses: Addresses, ready: Ready) -> None:
         except PeerError as error:  # they are in the archive, where the next walk finds them
             log.event("arrivals not noted", error=type(error).__name__)
 
+    inbox = setup.open_inbox()
+    inbox.remove_parts(PART_PREFIX)
     app = create_app(
         archive=archive,
         ledger=ledger,
-        inbox=setup.open_inbox(),
+        inbox=inbox,
         settings=setup.review,
         service=setup.settings,
         archive_url="" if setup.is_folder else setup.archive,

@@ -3,5 +3,6 @@
 from segqa_dicom.web.app import create_app
 from segqa_dicom.web.serve import run_web
 from segqa_dicom.web.state import LedgerSummary, SummaryOfLedger
+from segqa_dicom.web.stow_json import PART_PREFIX
 
-__all__ = ["LedgerSummary", "SummaryOfLedger", "create_app", "run_web"]
+__all__ = ["PART_PREFIX", "LedgerSummary", "SummaryOfLedger", "create_app", "run_web"]

@@ -30,7 +30,7 @@ from segqa_dicom.web.multipart import Event, PartBegins, PartEnds, Splitter
 from segqa_dicom.web.problems import Problem
 from segqa_dicom.web.qido import json_response, uid_in_path
 from segqa_dicom.web.state import State, root_of, state_of
-from segqa_dicom.web.stow_json import JsonReceiver
+from segqa_dicom.web.stow_json import PART_PREFIX, JsonReceiver
 
 BATCH = 100
 """Objects given to the archive at a time."""
@@ -138,7 +138,7 @@ class _Receiver:
     def _begin(self, part: PartBegins) -> None:
         if media_type(part.content_type).name not in ("", DICOM):
             raise Problem(415, "a part of the body is not application/dicom")
-        self._path = self._state.inbox.parts / f"stow-{secrets.token_hex(16)}"
+        self._path = self._state.inbox.parts / f"{PART_PREFIX}{secrets.token_hex(16)}"
         self._stream = self._path.open("wb")
         self._received_bytes = 0
 

@@ -29,6 +29,8 @@ MAX_JSON_BYTES = 1 << 26
 """JSON is taken to memory as a whole; the largest metadata of a segmentation have 20 MB."""
 MAX_VALUE_BYTES = 1 << 29
 """So are the values, one object at a time."""
+PART_PREFIX = "stow-"
+"""Beginning of the names of what is being received, for it shares a folder with what the node receives."""
 _IDENTITY = ("0020000D", "0020000E", "00080018", "00080016")
 _DEFAULT_CHARACTER_SET = "ISO_IR 192"
 
@@ -89,7 +91,7 @@ class JsonReceiver:
             raise Problem(415, f"large values are taken as {OCTETS}, uncompressed; send others as application/dicom")
         if not part.location:
             raise Problem(400, "a large value has no Content-Location by which an object refers to it")
-        path = self._folder / f"stow-{secrets.token_hex(16)}-value"
+        path = self._folder / f"{PART_PREFIX}{secrets.token_hex(16)}-value"
         self._values[part.location] = path
         self._stream, self._value_bytes = path.open("wb"), 0
 
@@ -102,7 +104,7 @@ class JsonReceiver:
     def store(self) -> None:
         """Make the objects, and have them stored."""
         for one in self._parsed():
-            path = self._folder / f"stow-{secrets.token_hex(16)}"
+            path = self._folder / f"{PART_PREFIX}{secrets.token_hex(16)}"
             try:
                 _write(self._dataset(one), path)
             except InputError:

@@ -137,3 +137,12 @@ def test_ctrl_c_while_it_starts_ends_it_with_0(tmp_path: Path) -> None:
         wait_until(lambda: "node_started" in service.output(), 120, "the node to listen")
         assert service.stop(signal.SIGINT, timeout_s=60) == 0
     assert "Traceback" not in log.read_text()
+
+
+def test_what_processes_left_half_received_is_removed_when_they_start_again(tmp_path: Path) -> None:
+    parts = tmp_path / "service" / "data" / "inbox" / "incoming"
+    parts.mkdir(parents=True)
+    for name in ("node-1", "stow-1", "stow-1-value", "others-1"):
+        (parts / name).write_bytes(b"half")
+    with Serve(tmp_path / "service", workers=0):
+        assert [path.name for path in parts.iterdir()] == ["others-1"]
