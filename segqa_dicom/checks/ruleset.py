@@ -9,6 +9,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from segqa_dicom.checks.vocabulary import Vocabulary, default_vocabulary, vocabulary_with
 from segqa_dicom.errors import ConfigurationError
 from segqa_dicom.uids import digest
 
@@ -22,6 +23,7 @@ class RuleSet:
 
     rules : rule id -> parameters; rules that are switched off are not in it
     provisional : ids of rules whose thresholds are not calibrated yet
+    hash : of all that decides numbers, checks and risks; the vocabulary of readers has its own
     """
 
     version: str
@@ -30,11 +32,12 @@ class RuleSet:
     tolerance_scheme: str
     risk: Mapping[str, float]
     hash: str
+    vocabulary: Vocabulary
 
 
 def default_ruleset() -> RuleSet:
     """The rule set that comes with segqa."""
-    return _ruleset(_defaults())
+    return _ruleset(_defaults(), default_vocabulary())
 
 
 def ruleset_from_toml(text: str, name: object) -> RuleSet:
@@ -51,8 +54,11 @@ def ruleset_with(overrides: Mapping[str, Any]) -> RuleSet:
     Raises `ConfigurationError`, naming the place, for a section, rule or parameter that does not exist, and for a value
     of another type than the default's.
     """
-    merged = _merged(_defaults(), overrides, "rule set")
-    return _ruleset(merged)
+    rest = dict(overrides)
+    words = rest.pop("vocabulary", {})
+    if not isinstance(words, Mapping):
+        raise ConfigurationError("rule set.vocabulary must be a table")
+    return _ruleset(_merged(_defaults(), rest, "rule set"), vocabulary_with(words))
 
 
 @cache
@@ -93,7 +99,7 @@ def _checked(default: object, value: Any, place: str) -> Any:
     return float(value) if number else value
 
 
-def _ruleset(data: dict[str, Any]) -> RuleSet:
+def _ruleset(data: dict[str, Any], vocabulary: Vocabulary) -> RuleSet:
     rules = {name: dict(values) for name, values in data["rules"].items() if values.get("enabled", True)}
     provisional = frozenset(name for name, values in rules.items() if values.get("provisional"))
     switches = ("enabled", "provisional")
@@ -107,4 +113,5 @@ def _ruleset(data: dict[str, Any]) -> RuleSet:
         tolerance_scheme=data["surface"]["tolerance_scheme"],
         risk={key: float(value) for key, value in data["risk"].items()},
         hash=digest(data),
+        vocabulary=vocabulary,
     )

@@ -1,0 +1,270 @@
+"""What the pages of readers are made of. Plain data: no archive, no ledger, no HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from segqa_dicom.model import PointMm
+from segqa_dicom.report.review import Purpose, Review, ReviewFinding, SegmentReview
+
+
+class Status(StrEnum):
+    """How far one reader is with one segment."""
+
+    OPEN = "open"
+    DRAFT = "draft"
+    """Something was typed."""
+    DONE = "done"
+    """Finished by the reader (Enter), in no document yet."""
+    SIGNED = "signed"
+    """In a document, and not changed since."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """A segment: SOP Instance UID of its segmentation, and its number (0 = the segmentation as a whole)."""
+
+    segmentation: str
+    segment: int
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One thing for one reader to review.
+
+    reading : 1, and higher for repeats of the same reader
+    """
+
+    place: Place
+    purpose: Purpose = Purpose.READING
+    reading: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class WorklistFilters:
+    """Which segments are wanted; empty = whatever it is.
+
+    model : part of the name of the SEG or of what made it, whatever the case
+    structure : canonical name, code value or words of the label
+    rule : id of a rule that complains
+    status : of the reader who asks
+    reviewer : login of somebody who has signed something about it, or whom it is assigned to
+    verdict : "unusable", "review", "usable"
+    study, segmentation : UIDs
+    is_annotated : only those with annotations of other programs
+    is_major : only those that a reader found in need of major edits or worse
+    """
+
+    model: str = ""
+    structure: str = ""
+    rule: str = ""
+    status: str = ""
+    reviewer: str = ""
+    verdict: str = ""
+    study: str = ""
+    segmentation: str = ""
+    is_annotated: bool = False
+    is_major: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MachineSegment:
+    """What the machine's report says about a segment, in short.
+
+    label : with its side in words
+    structure : canonical name of our table; empty if it has none
+    verdict : "unusable", "review", "usable", or empty
+    reason : why it did not pass, in words; empty if it passed
+    rules : ids of the rules that complain
+    model : what the SEG is called
+    report : SOP Instance UID of the SR that says so
+    """
+
+    place: Place
+    study: str
+    ct_series: str
+    label: str
+    structure: str
+    verdict: str
+    risk: float
+    reason: str
+    rules: tuple[str, ...]
+    model: str
+    report: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorklistRow:
+    """A line of the worklist.
+
+    status : of the reader who asks
+    readers : names of those who have signed, as far as the reader who asks may know
+    assigned_to : logins
+    annotations : number of annotations from other programs that lie on it
+    task : what a click opens
+    """
+
+    machine: MachineSegment
+    task: Task
+    status: Status
+    readers: tuple[str, ...] = ()
+    assigned_to: tuple[str, ...] = ()
+    annotations: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a reader is with what matches: numbers of segments."""
+
+    total: int
+    draft: int
+    done: int
+    signed: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorklistPage:
+    """Some of the segments, highest risk first, and how many there are."""
+
+    rows: tuple[WorklistRow, ...]
+    total: int
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class MachineCheck:
+    """The outcome of a rule on a segment: "PASS", "WARN", "FAIL", "NOTRUN"; location if one is known."""
+
+    rule: str
+    title: str
+    outcome: str
+    message: str = ""
+    location_mm: PointMm | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MachineComparison:
+    """A segment against the one of another model; None = not defined."""
+
+    model: str
+    segmentation: str
+    segment: int
+    dice: float | None = None
+    nsd: float | None = None
+    hd95_mm: float | None = None
+    assd_mm: float | None = None
+    volume_difference_percent: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MachineView:
+    """All that the machine's documents say about a segment.
+
+    numbers : (name, value with unit) as to be shown
+    checks : complaints first
+    findings : about the segmentation or the case, naming this segment or the whole, as lines
+    locations_mm : where the machine points to, worst first
+    """
+
+    segment: MachineSegment
+    numbers: tuple[tuple[str, str], ...] = ()
+    checks: tuple[MachineCheck, ...] = ()
+    findings: tuple[str, ...] = ()
+    comparisons: tuple[MachineComparison, ...] = ()
+    locations_mm: tuple[PointMm, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a reader has typed about a segment.
+
+    version : grows with each change; 0 = nothing was saved yet
+    """
+
+    task: Task
+    content: SegmentReview
+    status: Status = Status.OPEN
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SignedReview:
+    """A `review` SR that is current: nobody has replaced it."""
+
+    document: str
+    series: str
+    study: str
+    ct_series: str
+    review: Review
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """What somebody drew in another program: a located finding of theirs.
+
+    document, group : SOP Instance UID of the SR, and number of the Measurement Group in it
+    place : the segment it lies on; None if on none
+    """
+
+    document: str
+    group: int
+    author: str
+    program: str
+    finding: ReviewFinding
+    study: str
+    made_at: str = ""
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unsigned:
+    """What a reader has finished of one segmentation and not signed.
+
+    drafts : number of further segments in which something was typed that is not finished
+    """
+
+    segmentation: str
+    model: str
+    study: str
+    purpose: Purpose
+    reading: int
+    segments: tuple[SegmentReview, ...]
+    labels: Mapping[int, str] = field(default_factory=dict)
+    drafts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A document of a reader, and whether the archive has confirmed it yet; else it is on its way."""
+
+    kind: str
+    sop_instance_uid: str
+    segmentation: str
+    is_confirmed: bool
+
+
+def content_as_json(content: SegmentReview) -> dict[str, Any]:
+    """A draft as it is kept and sent: ids of words, LPS mm."""
+    return {
+        "segment_number": content.segment_number,
+        "rating": content.rating,
+        "findings": [
+            {
+                "type": one.type,
+                "severity": one.severity,
+                "comment": one.comment,
+                "point_mm": list(one.location.point_mm) if one.location else None,
+                "box_mm": [list(corner) for corner in one.location.box_mm]
+                if one.location and one.location.box_mm
+                else None,
+            }
+            for one in content.findings
+        ],
+        "action": content.action,
+        "confidence": content.confidence,
+        "comment": content.comment,
+        "seconds": round(content.seconds, 1),
+    }
