@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings
 
 from segqa_dicom.checks import all_rules, default_ruleset
 from segqa_dicom.checks.left_out import LEFT_OUT
+from segqa_dicom.checks.vocabulary import SECTIONS
 from segqa_dicom.config import ServiceSettings, Settings
 
 _MADE = "<!-- made by `python -m segqa_dicom.docs docs`; do not edit -->\n\n"
@@ -53,6 +54,34 @@ def codes_page() -> str:
     )
 
 
+def vocabulary_page() -> str:
+    """``vocabulary.md``: what readers can say, with codes and keys."""
+    vocabulary = default_ruleset().vocabulary
+    titles = {
+        "ratings": "Overall rating",
+        "findings": "Finding types",
+        "severities": "Severity of a finding, from the least to the worst",
+        "actions": "Proposed action",
+        "confidences": "Confidence of the reader",
+    }
+    page = (
+        f"# Vocabulary of readers\n\n{_MADE}Version {vocabulary.version}; codes of the scheme 99SEGQA. It is part of"
+        " the rule set and has a hash of its own: other words change no number and no document of the machine. A file for"
+        " `--ruleset` may change names and keys, switch words off, and add finding types:\n\n```toml\n"
+        '[vocabulary.findings.contrast]\ncode = "QF-CONTRAST"\nname = "Contrast medium taken for bone"\nkey = "g"\n'
+        'severity = "major"\n\n[vocabulary.findings.variant]\nenabled = false\n```\n'
+    )
+    for section in SECTIONS:
+        rows = [
+            f"| `{term.id}` | {term.name} | `{term.code}` | {f'`{term.key}`' if term.key else ''} | {term.severity} |"
+            f" {'' if term.is_error else 'no fault of the segmentation'} |\n"
+            for term in vocabulary.section(section).values()
+        ]
+        page += f"\n## {titles[section]}\n\n| id | name | code | key | first severity | |\n|---|---|---|---|---|---|\n"
+        page += "".join(rows)
+    return page
+
+
 def settings_page() -> str:
     """``settings.md``: environment variables."""
     return (
@@ -84,6 +113,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "structures.md": structures_page,
     "codes.md": codes_page,
     "settings.md": settings_page,
+    "vocabulary.md": vocabulary_page,
 }
 """File name -> what makes it."""
 
