@@ -21,7 +21,8 @@ from segqa_dicom.checks.finding import SEVERITY_ORDER
 from segqa_dicom.measures.results import PairComparison
 from segqa_dicom.model import Case, PointMm
 from segqa_dicom.report.model import CaseReport, SegmentationReport, SegmentReport
-from segqa_dicom.report.pictures import Window, colour_of, finding_picture, is_dashed, window_for
+from segqa_dicom.report.pictures import colour_of, finding_picture, is_dashed
+from segqa_dicom.report.windows import Window, window_for
 from segqa_dicom.report.words import LOW_DICE, ct_name, disagrees
 
 MAX_CARDS = 200

@@ -1,26 +1,23 @@
 """Pictures of a finding: three planes through it, CT as an image, contours as vectors, all as inline SVG.
 
-Planes follow the patient, not the scanner: axial seen from the feet (the patient's left on the viewer's right), coronal
-from the front, sagittal with the face to the left. Pixels keep their size in millimetres, whatever the spacing.
+Pixels keep their size in millimetres, whatever the spacing.
 """
 
 from __future__ import annotations
 
 import base64
 import io
-import re
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import pairwise, permutations
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from segqa_dicom.anatomy import Group, knowledge
-from segqa_dicom.model import Case, CtVolume, Geometry, PointMm, Segment
+from segqa_dicom.model import Case, CtVolume, Geometry, PointMm
+from segqa_dicom.report.contours import outlines
+from segqa_dicom.report.planes import VIEWS, Axes, Planes, View, voxel_at
+from segqa_dicom.report.windows import SOFT, Window
 
 CROP_MM = 180.0
 """Longest edge of what a plane shows."""
@@ -28,48 +25,6 @@ SCALE_BARS_MM = (50, 20, 10, 5, 2, 1)
 
 COLOURS = ("#56B4E9", "#E69F00", "#F0E442", "#DE8FC0", "#12B886", "#F0642B", "#9AA5FF", "#C8C8C8")
 """Colours of segmentations, in order: Okabe and Ito 2008, the dark ones lightened so that they stand out from black."""
-
-_BONES = (Group.BONE, Group.VERTEBRA, Group.RIB, Group.CARTILAGE)
-_BONE_WORDS = re.compile(
-    r"vertebra|\brib\b|\bribs\b|costa\b|bone|femur|\bhip\b|pelvis|sacrum|scapula|clavic|humer|skull|sternum|spine|tibia|fibula"
-)
-_LUNG_WORDS = re.compile(r"\blung|\bpulmon|\bairway|\bbronch|\btrachea")
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A range of HU that is spread over black to white."""
-
-    name: str
-    width_hu: float
-    level_hu: float
-
-    @property
-    def range_hu(self) -> tuple[float, float]:
-        """HU of black and of white."""
-        return self.level_hu - self.width_hu / 2, self.level_hu + self.width_hu / 2
-
-
-BONE = Window("bone", 1800, 400)
-LUNG = Window("lung", 1500, -600)
-SOFT = Window("soft tissue", 400, 40)
-
-
-def window_for(segment: Segment | None, mean_hu: float | None) -> Window:
-    """The window in which a structure is seen best: by its codes, else by its label, else by its mean HU."""
-    if segment is None:
-        return SOFT
-    group = knowledge(segment.codes).group
-    if group is not Group.UNKNOWN:
-        return BONE if group in _BONES else LUNG if group is Group.LUNG else SOFT
-    words = re.sub(r"[^a-z]+", " ", segment.label.lower())
-    if _BONE_WORDS.search(words):
-        return BONE
-    if _LUNG_WORDS.search(words):
-        return LUNG
-    if mean_hu is None:
-        return SOFT
-    return LUNG if mean_hu < -400 else BONE if mean_hu > 250 else SOFT
 
 
 def colour_of(number: int) -> str:
@@ -80,63 +35,6 @@ def colour_of(number: int) -> str:
 def is_dashed(number: int) -> bool:
     """Whether the segmentation at an index has the colour of an earlier one, and is told from it by dashed contours."""
     return number // len(COLOURS) % 2 == 1
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """A plane: patient axes (0 = x, 1 = y, 2 = z) across, down and through, and whether the head is up.
-
-    letters : the sides of the patient at the left, right, top and bottom of the picture
-    """
-
-    name: str
-    across: int
-    down: int
-    through: int
-    head_up: bool
-    letters: tuple[str, str, str, str]
-
-
-VIEWS = (
-    View("axial", 0, 1, 2, head_up=False, letters=("R", "L", "A", "P")),
-    View("coronal", 0, 2, 1, head_up=True, letters=("R", "L", "H", "F")),
-    View("sagittal", 1, 2, 0, head_up=True, letters=("A", "P", "H", "F")),
-)
-
-
-@dataclass(frozen=True, eq=False)
-class Axes:
-    """Which voxel axis runs along which patient axis, for the orientation that is nearest to the volume's."""
-
-    geometry: Geometry
-
-    @cached_property
-    def _directions(self) -> NDArray[np.float64]:
-        steps = (self.geometry.normal, self.geometry.row_step_mm, self.geometry.column_step_mm)
-        return np.stack([step / np.linalg.norm(step) for step in steps])
-
-    @cached_property
-    def of_patient(self) -> tuple[int, int, int]:
-        """The voxel axis (0 = slice, 1 = row, 2 = column) along x, y and z."""
-        best = max(
-            permutations(range(3)), key=lambda order: sum(abs(self._directions[v, p]) for p, v in enumerate(order))
-        )
-        return best[0], best[1], best[2]
-
-    def ascends(self, patient_axis: int) -> bool:
-        """Whether the index of the voxel axis along x, y or z grows with the coordinate."""
-        return bool(self._directions[self.of_patient[patient_axis], patient_axis] > 0)
-
-
-def voxel_at(geometry: Geometry, point: PointMm) -> tuple[int, int, int]:
-    """The voxel nearest to a point, at the border if the point is outside."""
-    index = geometry.nearest_slice(point)
-    row, column = geometry.in_slice(index, point)
-    return (
-        index,
-        int(np.clip(round(row), 0, geometry.shape[1] - 1)),
-        int(np.clip(round(column), 0, geometry.shape[2] - 1)),
-    )
 
 
 def finding_picture(
@@ -162,27 +60,17 @@ def finding_picture(
 
 
 class _Plane:
-    """A plane of voxels through a place, turned as its view wants it; indices are (down, across)."""
+    """A plane of voxels through a place; indices are (down, across)."""
 
     def __init__(self, geometry: Geometry, axes: Axes, view: View, place: tuple[int, int, int]) -> None:
         self.view, self.place = view, place
-        self.across, self.down, self.through = (
-            axes.of_patient[axis] for axis in (view.across, view.down, view.through)
-        )
-        self._flips = axes.ascends(view.down) == view.head_up, not axes.ascends(view.across)
-        self.shape = geometry.shape[self.down], geometry.shape[self.across]
-        self.pixel_mm = geometry.spacing_mm[self.down], geometry.spacing_mm[self.across]
-        row, column = place[self.down], place[self.across]
-        self.centre = (
-            self.shape[0] - 1 - row if self._flips[0] else row,
-            self.shape[1] - 1 - column if self._flips[1] else column,
-        )
+        self._planes = Planes(geometry, view, axes)
+        self.through, self.shape, self.pixel_mm = self._planes.through, self._planes.shape, self._planes.pixel_mm
+        self.centre = self._planes.pixel_of(place)
 
     def of(self, volume: NDArray[Any]) -> NDArray[Any]:
         """The whole plane of a volume (slice, row, column), as a view of it."""
-        found = np.transpose(volume, (self.through, self.down, self.across))[self.place[self.through]]
-        turned: NDArray[Any] = found[:: -1 if self._flips[0] else 1, :: -1 if self._flips[1] else 1]
-        return turned
+        return self._planes.of(volume, self.place[self.through])
 
 
 def _crop(
@@ -321,66 +209,3 @@ def _range(ct: CtVolume, window: Window, plane: NDArray[np.float32]) -> tuple[fl
         return window.range_hu
     low, high = (float(value) for value in np.percentile(plane, (1, 99)))
     return (low, high) if high > low else (low, low + 1)
-
-
-def outlines(labels: NDArray[Any], strong: Collection[int] = ()) -> tuple[str, str]:
-    """SVG path data around the labels of (row, column) pixels: of all other labels, and of the `strong` ones.
-
-    One unit is half a pixel. Each vertex is the middle of a pixel edge (as in marching squares), so straight borders
-    lie on pixel edges and steps become slopes. Each label has closed loops of its own; pixels that meet at a
-    corner only are apart.
-    """
-    found: tuple[list[str], list[str]] = [], []
-    for value, loop in _loops(labels):
-        (x, y), rest = loop[0], pairwise(loop)
-        steps = " ".join(f"{b[0] - a[0]} {b[1] - a[1]}" for a, b in rest)
-        found[value in strong].append(f"M{x} {y}l{steps}z")
-    return "".join(found[0]), "".join(found[1])
-
-
-def _loops(labels: NDArray[Any]) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-    """(label, corners as x, y in half pixels) of every closed border, without vertices on straight lines."""
-    values, following, middles = _edges(labels)
-    if not len(values):
-        return
-    steps = middles[following] - middles
-    is_corner = np.empty(len(values), bool)
-    is_corner[following] = (steps[following] != steps).any(axis=1)
-    successor, corner, points = following.tolist(), is_corner.tolist(), middles.tolist()
-    done = bytearray(len(successor))
-    for start, value in enumerate(values.tolist()):
-        loop, edge = [], start
-        while not done[edge]:
-            done[edge] = 1
-            if corner[edge]:
-                loop.append(points[edge])
-            edge = successor[edge]
-        if loop:
-            yield value, loop
-
-
-def _edges(labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp], NDArray[np.intp]]:
-    """Pixel edges between a label and something else, run so that the label is on the right hand.
-
-    Returns the label of each edge, the index of the edge that follows it, and its middle (x, y) in half pixels.
-    """
-    padded = np.pad(labels, 1)
-    flat, width = padded.ravel(), padded.shape[1]
-    forward = np.array((1, width, -1, -width))  # along the upper, right, lower and left edge of a pixel
-    inside = np.flatnonzero(flat)
-    pixels = [inside[flat[inside + forward[side - 1]] != flat[inside]] for side in range(4)]
-    pixel = np.concatenate(pixels)
-    side = np.repeat(np.arange(4), [len(part) for part in pixels])
-    value = flat[pixel]
-    ahead = pixel + forward[side]
-    outer = ahead + forward[side - 1]
-    turns, runs_on = flat[ahead] != value, flat[outer] != value
-    follower = np.where(
-        turns, 4 * pixel + (side + 1) % 4, np.where(runs_on, 4 * ahead + side, 4 * outer + (side - 1) % 4)
-    )
-    index_of = np.empty(4 * flat.size, np.intp)
-    index_of[4 * pixel + side] = np.arange(len(pixel))
-    row, column = np.divmod(pixel, width)
-    offset = np.array(((1, 0), (2, 1), (1, 2), (0, 1)))[side]
-    middles = np.stack((2 * (column - 1), 2 * (row - 1)), axis=1) + offset
-    return value, index_of[follower], middles
