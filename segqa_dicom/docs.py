@@ -66,8 +66,8 @@ def vocabulary_page() -> str:
     }
     page = (
         f"# Vocabulary of readers\n\n{_MADE}Version {vocabulary.version}; codes of the scheme 99SEGQA. It is part of"
-        " the rule set and has a hash of its own: other words change no number and no document of the machine. A file for"
-        " `--ruleset` may change names and keys, switch words off, and add finding types:\n\n```toml\n"
+        " the rule set and has a hash of its own: other words change no number and no document of the machine. A file"
+        " for `--ruleset` may change names and keys, switch words off, and add finding types:\n\n```toml\n"
         '[vocabulary.findings.contrast]\ncode = "QF-CONTRAST"\nname = "Contrast medium taken for bone"\nkey = "g"\n'
         'severity = "major"\n\n[vocabulary.findings.variant]\nenabled = false\n```\n'
     )
