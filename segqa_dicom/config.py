@@ -123,3 +123,31 @@ class ServiceSettings(BaseSettings):
         8_000_000_000, ge=0, description="Address space of a worker; a case that needs more fails. 0 = no limit."
     )
     archive_timeout_s: float = Field(300, gt=0, description="An answer of the archive that takes longer is given up.")
+
+    reviewer: str = Field(
+        "",
+        max_length=64,
+        description="Who reviews where no proxy says it: login of the one local user; empty = the user of this system.",
+    )
+    reviewer_organization: str = Field("", max_length=64, description="Organization of the readers, for documents.")
+    user_header: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9-]*$",
+        description="HTTP header in which a proxy that has authenticated the reader says the login, e.g. "
+        "X-Forwarded-User; needs `SEGQA_PROXY_TOKEN`. Empty = everybody is the local user.",
+    )
+    user_name_header: str = Field(
+        "", pattern=r"^[A-Za-z0-9-]*$", description="Header with the reader's name; empty = the login is the name."
+    )
+    proxy_token: SecretStr = Field(
+        SecretStr(""),
+        description="What the proxy sends as `X-Segqa-Proxy-Token`; without it the two headers are not believed.",
+    )
+    adjudicators: str = Field("", description="Logins, by commas, of those who decide where readers differ.")
+    blind: bool = Field(
+        default=True,
+        description="Readers do not see what others said; only adjudicators do, where they are to decide.",
+    )
+    picture_memory_bytes: int = Field(
+        1_500_000_000, gt=0, description="Memory for CT series and SEGs that are open on review pages."
+    )

@@ -1,6 +1,20 @@
-"""What must happen and what has happened: cases, claims, arrivals, and documents on their way to the archive."""
+"""What must happen and what has happened: cases, claims, arrivals, documents on their way, and what readers say."""
 
 from segqa_dicom.ledger.ledger import Ledger
+from segqa_dicom.ledger.review_rows import (
+    AnnotationRow,
+    AssignmentRow,
+    DraftKey,
+    DraftMark,
+    DraftRow,
+    DraftState,
+    ImportedRow,
+    PendingReview,
+    ReadingKey,
+    RepeatRow,
+    SignedRow,
+    Signing,
+)
 from segqa_dicom.ledger.rows import (
     Case,
     CaseState,
@@ -17,17 +31,29 @@ from segqa_dicom.ledger.rows import (
 )
 
 __all__ = [
+    "AnnotationRow",
+    "AssignmentRow",
     "Case",
     "CaseState",
     "Claim",
     "Conflict",
+    "DraftKey",
+    "DraftMark",
+    "DraftRow",
+    "DraftState",
+    "ImportedRow",
     "Ledger",
     "LedgerSummary",
     "NewCase",
     "OutboxDocument",
+    "PendingReview",
+    "ReadingKey",
     "Refusal",
+    "RepeatRow",
     "SegmentationRow",
     "SegmentationState",
+    "SignedRow",
+    "Signing",
     "Subject",
     "Touch",
 ]

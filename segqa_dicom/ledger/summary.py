@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, case, exists, fal
 from segqa_dicom.ledger.clock import claimable
 from segqa_dicom.ledger.database import Database
 from segqa_dicom.ledger.rows import ACTIVE, CaseState, LedgerSummary, SegmentationState
-from segqa_dicom.ledger.tables import cases, conflicts, outbox, refusals, segmentations
+from segqa_dicom.ledger.tables import cases, conflicts, outbox, refusals, review_outbox, segmentations
 
 
 class Summaries(Database):
@@ -22,7 +22,7 @@ class Summaries(Database):
             return LedgerSummary(
                 cases={str(state): in_states.get(state, 0) for state in CaseState},
                 oldest_runnable_s=_oldest_runnable_s(connection, now),
-                outbox=_count(connection, outbox, outbox.c.is_stored.is_(false())),
+                outbox=_count(connection, outbox, outbox.c.is_stored.is_(false())) + _count(connection, review_outbox),
                 quarantined_objects=_count(connection, refusals),
                 conflicts=_count(connection, conflicts),
                 attempts=int(connection.execute(select(func.sum(cases.c.attempt))).scalar() or 0),

@@ -17,7 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """Revisions of the schema that this code knows, oldest first; it works with the last one."""
 VERSION_TABLE = "ledger_version"
 
@@ -127,4 +127,113 @@ refusals = Table(
     Column("reason", Text, nullable=False),
     Column("path", Text, nullable=False, index=True),
     Column("seen_at", Double, nullable=False),
+)
+
+# What readers do. What is signed can be found again in the archive; drafts, assignments and repeats cannot.
+
+_LOGIN = String(64)
+
+drafts = Table(
+    "drafts",
+    METADATA,
+    Column("login", _LOGIN, primary_key=True),
+    Column("segmentation", _UID, primary_key=True),
+    Column("segment", Integer, primary_key=True),
+    Column("purpose", String(16), primary_key=True),
+    Column("reading", Integer, primary_key=True),
+    Column("state", String(8), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("content", JSON, nullable=False),
+    # The newest document that says what this reader said about the segment before; empty = none does.
+    Column("document", _UID, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Index("drafts_of_segmentation", "segmentation", "segment"),
+)
+
+signed_reviews = Table(
+    "signed_reviews",
+    METADATA,
+    Column("document", _UID, primary_key=True),
+    Column("series", _UID, nullable=False),
+    Column("study", _UID, nullable=False),
+    Column("ct_series", _UID, nullable=False),
+    Column("predecessor", _UID, nullable=False, index=True),
+    # Empty login: a document that is no review, remembered so that it is not read again.
+    Column("login", _LOGIN, nullable=False, index=True),
+    Column("segmentation", _UID, nullable=False, index=True),
+    Column("purpose", String(16), nullable=False),
+    Column("reading", Integer, nullable=False),
+    Column("content", JSON, nullable=False),
+    Column("signed_at", Double, nullable=False),
+)
+
+review_outbox = Table(
+    "review_outbox",
+    METADATA,
+    Column("sop_instance_uid", _UID, primary_key=True),
+    Column("series_instance_uid", _UID, nullable=False),
+    Column("study_instance_uid", _UID, nullable=False),
+    Column("sop_class_uid", _UID, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("segmentation", _UID, nullable=False),
+    Column("login", _LOGIN, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("signed_at", Double, nullable=False),
+    Column("not_before", Double, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+assignments = Table(
+    "assignments",
+    METADATA,
+    Column("segmentation", _UID, primary_key=True),
+    Column("segment", Integer, primary_key=True),
+    Column("login", _LOGIN, primary_key=True),
+    Column("assigned_by", _LOGIN, nullable=False),
+    Column("assigned_at", Double, nullable=False),
+    Index("assignments_of_reader", "login"),
+)
+
+repeats = Table(
+    "repeats",
+    METADATA,
+    Column("login", _LOGIN, primary_key=True),
+    Column("segmentation", _UID, primary_key=True),
+    Column("segment", Integer, primary_key=True),
+    Column("reading", Integer, primary_key=True),
+    Column("scheduled_at", Double, nullable=False),
+)
+
+imported_ratings = Table(
+    "imported_ratings",
+    METADATA,
+    Column("rating_id", String(64), primary_key=True),
+    Column("login", _LOGIN, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("content", JSON, nullable=False),
+    # The review that it has become; empty as long as its SEG is not there.
+    Column("document", _UID, nullable=False, index=True),
+    Column("imported_at", Double, nullable=False),
+)
+
+annotation_documents = Table(
+    "annotation_documents",
+    METADATA,
+    Column("document", _UID, primary_key=True),
+    Column("looked_at", Double, nullable=False),
+)
+
+located_annotations = Table(
+    "located_annotations",
+    METADATA,
+    Column("document", _UID, primary_key=True),
+    Column("group_number", Integer, primary_key=True),
+    # Empty: it lies on no segment.
+    Column("segmentation", _UID, nullable=False),
+    Column("segment", Integer, nullable=False),
+    Column("study", _UID, nullable=False, index=True),
+    Column("content", JSON, nullable=False),
+    Index("annotations_of_segment", "segmentation", "segment"),
 )
