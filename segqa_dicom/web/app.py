@@ -20,10 +20,11 @@ from segqa_dicom.web import stow, wado
 from segqa_dicom.web.capabilities import capabilities
 from segqa_dicom.web.deleting import delete
 from segqa_dicom.web.findings import findings
-from segqa_dicom.web.health import healthz, index
+from segqa_dicom.web.health import healthz, status_page
 from segqa_dicom.web.metrics import add_metrics, metrics
 from segqa_dicom.web.middleware import Observed
 from segqa_dicom.web.problems import HANDLERS, Problem
+from segqa_dicom.web.pages.static import STATIC, static
 from segqa_dicom.web.proxy import proxy_routes
 from segqa_dicom.web.qido import search
 from segqa_dicom.web.rendered import retrieve_rendered, retrieve_thumbnail
@@ -62,7 +63,9 @@ def create_app(
     registry, request_metrics = add_metrics(state)
     app = Starlette(
         routes=[
-            Route("/", index),
+            Route("/", status_page),
+            Route("/status", status_page),
+            Route(f"{STATIC}/{{version}}/{{name}}", static),
             Route("/healthz", healthz),
             Route("/metrics", metrics),
             Route("/api/findings", findings),

@@ -1,23 +1,20 @@
-"""/healthz, and the page at the root that says the same to people."""
+"""/healthz, and the page that says the same to people."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cache
 from typing import Any
 
 import anyio
 from anyio.to_thread import run_sync
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 
 from segqa_dicom import __version__
 from segqa_dicom.errors import SegQaError
-from segqa_dicom.viewer import VIEWER
+from segqa_dicom.web.pages.rendering import render
 from segqa_dicom.web.state import DICOM_WEB, LedgerSummary, State, state_of
-from segqa_dicom.web.viewer import root_path
 
 PATIENCE_S = 5
 """An archive or ledger that has not answered by then counts as not working."""
@@ -76,24 +73,16 @@ async def healthz(request: Request) -> Response:
     return JSONResponse(asdict(found), 503 if found.status == "failing" else 200, {"Cache-Control": "no-store"})
 
 
-async def index(request: Request) -> Response:
-    """GET /: a page for people."""
+async def status_page(request: Request) -> Response:
+    """GET /status: a page for people; where there are no pages of readers it is the first one."""
     state = state_of(request)
     found, summary = await health(state)
-    page = _template().render(
+    return render(
+        "status.html",
+        request,
         health=found,
         summary=summary,
         cases=sorted(summary.cases.items()) if summary is not None else [],
         dicom_web=DICOM_WEB,
         archive_url=state.archive_url,
-        viewer=f"{root_path(request)}{VIEWER}/",
     )
-    return HTMLResponse(page)
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("segqa_dicom.web", "templates"), autoescape=True, undefined=StrictUndefined
-    )
-    return environment.get_template("index.html")
