@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "sqlite_files": {"errors"},
     "archive": BASE | {"reading", "log", "sqlite_files"},
     "ledger": {"errors"},
-    "findings": BASE | {"model", "anatomy", "reading", "archive", "sr", "log", "sqlite_files"},
+    "findings": BASE | {"model", "anatomy", "reading", "archive", "sr", "log", "sqlite_files", "report", "reviews"},
     "node": BASE | {"reading", "inbox", "config", "log"},
     "viewer": {"errors"},
     "web": BASE | {"reading", "inbox", "archive", "findings", "viewer", "config", "log"},

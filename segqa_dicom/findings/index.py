@@ -26,7 +26,7 @@ from segqa_dicom.model import Code
 from segqa_dicom.sqlite_files import file_lock, is_damage, remove_files, transaction, translated
 
 FILE_NAME = "findings.sqlite3"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raise it with each change of the tables or of what is read from documents: older indexes are then made anew."""
 VALUE_TYPES = (
     *("", "CONTAINER", "CODE", "NUM", "TEXT", "UIDREF", "PNAME", "DATE", "TIME", "DATETIME", "IMAGE", "COMPOSITE"),
@@ -76,6 +76,10 @@ CREATE TABLE item (
   relation INTEGER NOT NULL, value_type INTEGER NOT NULL, name INTEGER, code INTEGER, number REAL, unit INTEGER,
   text INTEGER, segment INTEGER, finding INTEGER,
   PRIMARY KEY (document, measurement_group, position)) WITHOUT ROWID;
+CREATE TABLE segment_by_risk (
+  rank INTEGER NOT NULL, minus_risk REAL NOT NULL, segmentation TEXT NOT NULL, segment INTEGER NOT NULL,
+  document INTEGER NOT NULL, number INTEGER NOT NULL, structure INTEGER NOT NULL,
+  PRIMARY KEY (rank, minus_risk, segmentation, segment, document, number)) WITHOUT ROWID;
 CREATE INDEX documents_of_study ON document (study_instance_uid);
 CREATE INDEX documents_by_title ON document (title);
 CREATE INDEX references_to_instance ON reference (instance);
@@ -83,13 +87,22 @@ CREATE INDEX references_to_series ON reference (series);
 CREATE INDEX groups_of_structure ON measurement_group (structure);
 CREATE INDEX groups_of_segmentation ON measurement_group (segmentation, segment);
 CREATE INDEX groups_compared_with ON measurement_group (other_segmentation);
+CREATE INDEX segments_of_document ON segment_by_risk (document);
 CREATE INDEX items_by_name ON item (name, code);
 CREATE INDEX items_with_code ON item (code) WHERE code IS NOT NULL;
 CREATE INDEX items_by_number ON item (name, number) WHERE number IS NOT NULL;
 CREATE INDEX items_by_text ON item (text, name) WHERE text IS NOT NULL;
 """
 
+VERDICT_RANKS = "WHEN 'unusable' THEN 0 WHEN 'review' THEN 1 WHEN 'usable' THEN 2 ELSE 3"
+"""SQL: the order of `segment_by_risk`, which has the groups of our reports, worst first."""
+
 _ADD_GROUP = f"INSERT INTO measurement_group VALUES ({', '.join('?' * 17)})"  # noqa: S608 - our own words
+_ADD_SEGMENT = (
+    f"INSERT INTO segment_by_risk SELECT CASE g.verdict {VERDICT_RANKS} END, -COALESCE(g.risk, 0), text.value,"  # noqa: S608
+    " g.segment, g.document, g.number, g.structure FROM measurement_group g JOIN text ON text.id = g.segmentation"
+    " WHERE g.document = ? AND g.number > 0 AND g.segment > 0"
+)
 _ADD_ITEM = f"INSERT INTO item VALUES ({', '.join('?' * 13)})"  # noqa: S608 - our own words
 CURRENT = (
     "NOT EXISTS (SELECT 1 FROM predecessor WHERE predecessor.sop_instance_uid = document.sop_instance_uid"
@@ -363,6 +376,8 @@ def _add(connection: sqlite3.Connection, words: _Words, document: Document) -> b
             for group in (_whole(document), *document.groups)
         ],
     )
+    if document.is_own and document.kind == "report":
+        connection.execute(_ADD_SEGMENT, (number,))
     connection.executemany(
         _ADD_ITEM,
         [
@@ -489,7 +504,7 @@ def _remove(connection: sqlite3.Connection, sop_instance_uid: str) -> bool:
     found = connection.execute(sql, (sop_instance_uid,)).fetchone()
     if found is None:
         return False
-    for table in ("item", "measurement_group", "reference", "predecessor"):
+    for table in ("item", "segment_by_risk", "measurement_group", "reference", "predecessor"):
         connection.execute(f"DELETE FROM {table} WHERE document = ?", found)  # noqa: S608 - our own words
     connection.execute("DELETE FROM document WHERE id = ?", found)
     return True

@@ -326,7 +326,7 @@ class _Question:
             conditions.append("g.verdict IN (SELECT value FROM json_each(:verdicts))")
             values["verdicts"] = json_list(filters.verdict)
         if filters.structure:
-            conditions.append(f"g.structure IN ({_numbers(self._structures())})")
+            conditions.append(f"g.structure IN ({_numbers(structures(self._connection, filters.structure))})")
         if filters.seg:
             ids = "(SELECT id FROM text WHERE value IN (SELECT value FROM json_each(:segs)))"
             conditions.append(f"(g.segmentation IN {ids} OR g.other_segmentation IN {ids})")
@@ -335,15 +335,6 @@ class _Question:
             if wanted:
                 conditions.append(self._of_segmentations(name, wanted))
         return " AND ".join(conditions) or "1", values
-
-    def _structures(self) -> list[int]:
-        """Structures that match, of the few hundred that there are."""
-        rows = self._connection.execute(
-            "SELECT structure.id, finding.value, finding.scheme, site.value, structure.name, structure.words"
-            " FROM structure LEFT JOIN concept AS finding ON finding.id = structure.finding"
-            " LEFT JOIN concept AS site ON site.id = structure.site"
-        )
-        return [row[0] for row in rows if any(_is_structure(wanted, *row[1:]) for wanted in self._filters.structure)]
 
     def _of_segmentations(self, name: str, wanted: Sequence[str]) -> str:
         """A condition on what SEGs are called, by the SEG itself or by our document about it."""
@@ -391,6 +382,16 @@ class _Question:
         """Numbers of our own codes by their values."""
         sql = "SELECT value, id FROM concept WHERE scheme = ? AND value IN (SELECT value FROM json_each(?))"
         return dict(self._connection.execute(sql, (codes.SCHEME, json_list(values))).fetchall())
+
+
+def structures(connection: sqlite3.Connection, wanted: Sequence[str]) -> list[int]:
+    """Numbers of the structures that one of the words means, of the few hundred that there are."""
+    rows = connection.execute(
+        "SELECT structure.id, finding.value, finding.scheme, site.value, structure.name, structure.words"
+        " FROM structure LEFT JOIN concept AS finding ON finding.id = structure.finding"
+        " LEFT JOIN concept AS site ON site.id = structure.site"
+    )
+    return [row[0] for row in rows if any(_is_structure(one, *row[1:]) for one in wanted)]
 
 
 def _wanted_outcomes(filters: Filters) -> list[tuple[str, str]]:
