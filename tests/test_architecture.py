@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "archive": BASE | {"reading", "log", "sqlite_files"},
     "ledger": {"errors"},
     "findings": BASE | {"model", "anatomy", "reading", "archive", "sr", "log", "sqlite_files", "report", "reviews"},
+    "pictures": BASE | {"model", "anatomy", "measures", "report", "reading", "archive", "log"},
     "node": BASE | {"reading", "inbox", "config", "log"},
     "viewer": {"errors"},
     "web": BASE | {"reading", "inbox", "archive", "findings", "viewer", "config", "log"},

@@ -1,0 +1,25 @@
+"""Pictures of a case for people who review it: cases kept open, planes, where things are, thumbnails."""
+
+from segqa_dicom.pictures.cache import OpenCases
+from segqa_dicom.pictures.errors import NoSuchPlane, NoSuchSegment, NothingToShow
+from segqa_dicom.pictures.opened import OpenCase, SegmentIndex, Voxel
+from segqa_dicom.pictures.places import StartReason, to_mm, to_voxel
+from segqa_dicom.pictures.planes import Contour, Plane, plane
+from segqa_dicom.pictures.scenes import scene
+
+__all__ = [
+    "Contour",
+    "NoSuchPlane",
+    "NoSuchSegment",
+    "NothingToShow",
+    "OpenCase",
+    "OpenCases",
+    "Plane",
+    "SegmentIndex",
+    "StartReason",
+    "Voxel",
+    "plane",
+    "scene",
+    "to_mm",
+    "to_voxel",
+]
