@@ -28,7 +28,8 @@ from segqa_dicom.reading.dataset import open_object, translated
 from segqa_dicom.reading.elements import Unfamiliar
 from segqa_dicom.reading.headers import PlainDataset, open_plainly
 from segqa_dicom.reading.limits import Limits
-from segqa_dicom.sr import codes
+from segqa_dicom.sr import Kind, codes
+from segqa_dicom.sr.document import SERIES_NAMES
 from segqa_dicom.sr.header import MANUFACTURER, PRODUCT
 from segqa_dicom.uids import normalised_uid
 
@@ -55,8 +56,8 @@ _OBSERVER_NAMES = {
     Code("121008", "DCM"): "person",
     Code("121013", "DCM"): "device",
 }
-_OUR_KINDS = re.compile(r"SEGQA (report|compare|key findings|review)\b")
-_KIND_NAMES = {"key findings": "keyimg"}
+_KINDS = {f"SEGQA {name}": kind.value for kind, name in SERIES_NAMES.items()}
+_OUR_KIND = re.compile(rf"({'|'.join(sorted(_KINDS, reverse=True))})\b")
 _TEXT_KEYWORDS = {
     "TEXT": "TextValue",
     "UIDREF": "UID",
@@ -160,7 +161,8 @@ class Document:
     observers : ("person" or "device", name)
     predecessors : SOP Instance UIDs of the documents that it replaces
     references : what it names as evidence, as predecessor and in its items, without repetitions
-    kind : of a document of ours "report", "compare", "keyimg" or "review"; else empty
+    kind : of a document of ours "report", "compare" or "keyimg", of a reader's "review" or "review_keyimg" (`sr.Kind`);
+        else empty
     """
 
     study_instance_uid: str
@@ -250,11 +252,13 @@ def _document(node: _Node) -> Document:
 
 
 def _our_kind(description: str, items: Sequence[Item]) -> str:
-    found = _OUR_KINDS.search(description)
+    found = _OUR_KIND.search(description)
     if found:
-        return _KIND_NAMES.get(found[1], found[1])
-    is_person = any(item.is_named(codes.OBSERVER_TYPE) and item.code == Code("121006", "DCM") for item in items)
-    return "review" if is_person else "report"
+        return _KINDS[found[1]]
+    is_marked = items[0].name == codes.IMAGING_MEASUREMENT_REPORT
+    if any(item.is_named(codes.OBSERVER_TYPE) and item.code == codes.PERSON for item in items):
+        return Kind.REVIEW_KEYIMG.value if is_marked else Kind.REVIEW.value
+    return Kind.REPORT.value
 
 
 class _Reader:

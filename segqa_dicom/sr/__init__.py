@@ -1,8 +1,9 @@
-"""`CaseReport` to DICOM SR TID 1500.
+"""`CaseReport` and `Review` to DICOM SR TID 1500.
 
 One document per SEG with measurements and check outcomes (`report`), one per pair of SEGs (`compare`), one per SEG with
-arrows on the CT (`keyimg`). The same report gives the same bytes: those that highdicom and pydicom write for the same
-tree in fifty to a hundred times the time. The tests build every document with both and compare.
+arrows on the CT (`keyimg`). Of a reader one document per SEG and reading (`review`), and one with markers on the CT if
+something is located (`review_keyimg`). The same input gives the same bytes: those that highdicom and pydicom write for
+the same tree in fifty to a hundred times the time. The tests build every document with both and compare.
 """
 
 from __future__ import annotations
@@ -16,20 +17,25 @@ from segqa_dicom.model import Code
 from segqa_dicom.report.model import CaseReport
 from segqa_dicom.sr import codes
 from segqa_dicom.sr.compare import Mode, compare_document, pairs_to_write
-from segqa_dicom.sr.document import MAX_GROUPS, Context, Document, Kind, case_key
-from segqa_dicom.sr.header import SOP_CLASS_UID, Predecessor, is_own_sr
+from segqa_dicom.sr.document import MACHINE_KINDS, MAX_GROUPS, Context, Document, Kind, case_key
+from segqa_dicom.sr.evidence import Predecessor
+from segqa_dicom.sr.header import SOP_CLASS_UID, is_own_sr
 from segqa_dicom.sr.keyimg import keyimg_document
 from segqa_dicom.sr.report import report_document
+from segqa_dicom.sr.review import as_written, build_review_documents
 from segqa_dicom.sr.revisions import EarlierDocument, documents_of, predecessors, read_earlier
 
 __all__ = [
+    "MACHINE_KINDS",
     "MAX_GROUPS",
     "SOP_CLASS_UID",
     "Document",
     "EarlierDocument",
     "Kind",
     "Predecessor",
+    "as_written",
     "build_documents",
+    "build_review_documents",
     "case_key",
     "documents_of",
     "file_name",

@@ -10,7 +10,9 @@ import hashlib
 from dataclasses import dataclass
 
 from segqa_dicom.checks.finding import Outcome, Verdict
+from segqa_dicom.checks.vocabulary import default_vocabulary
 from segqa_dicom.model import Code
+from segqa_dicom.report.review import Purpose
 from segqa_dicom.sr.words import ascii_text, clipped
 
 SCHEME = "99SEGQA"
@@ -35,8 +37,8 @@ PRIVATE: dict[str, Definition] = {
     "QAREPORT": Definition(
         "Segmentation Quality Report",
         "document title",
-        "Title of `report` and `compare`. Not 126000: OHIF shows a document of that title as markers only, and as a "
-        "black viewport if a group has no coordinates.",
+        "Title of `report`, `compare` and `review`. Not 126000: OHIF shows a document of that title as markers only, "
+        "and as a black viewport if a group has no coordinates.",
     ),
     "LCS": Definition(
         "Largest component share",
@@ -125,6 +127,50 @@ PRIVATE: dict[str, Definition] = {
     "UNCODED": Definition(
         "Structure without a code", "finding", "The SEG gives no Segmented Property Type Code for the segment."
     ),
+    "SEGFIND": Definition(
+        "Segmentation finding",
+        "finding of a reader",
+        "What a reader complains about in a segment, or in the whole SEG. Its severity, location and comment lie below "
+        "it; viewers that do not show these show `FINDNOTE`, which follows.",
+    ),
+    "FINDNOTE": Definition(
+        "Details of finding",
+        "finding of a reader",
+        "The finding above in words: its name, severity and comment, and whether it is located.",
+    ),
+    "SEVERITY": Definition("Severity of finding", "finding of a reader", "How much the finding matters to the reader."),
+    "LOCATION": Definition(
+        "Location of finding",
+        "finding of a reader",
+        "LPS mm of the point, or of the centre of the box: `(x, y, z)`; of a box, then its lowest and highest corner: "
+        "`(x, y, z) box (x, y, z) to (x, y, z)`.",
+    ),
+    "RATING": Definition("Overall rating", "judgement of a reader", "How usable the segment is to the reader."),
+    "ACTION": Definition("Proposed action", "judgement of a reader", "What should be done with the segment."),
+    "CONFIDENCE": Definition("Confidence of reader", "judgement of a reader", "How sure the reader is."),
+    "REVIEWED": Definition(
+        "Reviewed report", "reference", "The report of the machine that the reader had beside the images."
+    ),
+    "CONSIDERED": Definition(
+        "Considered review", "reference", "A review that the reader decided about, or replaced an opinion of."
+    ),
+    "EXPLAINS": Definition("Review shown by markers", "reference", "The review whose located findings are marked."),
+    "PURPOSE": Definition("Purpose of review", "review", "Why the reader reviewed."),
+    "READING": Definition("Reading", "purpose of review", "To say what the reader thinks of the segments."),
+    "REPEAT": Definition("Repeat", "purpose of review", "The same reader again, without seeing the first reading."),
+    "ADJUDICATION": Definition("Adjudication", "purpose of review", "To decide where readers differ."),
+    "READINGNUMBER": Definition("Number of reading", "review", "1; higher for repeats of the same reader."),
+    "VOCABULARY": Definition("Version of vocabulary", "review", "Version of the vocabulary that words were chosen of."),
+    "REVIEWEDAT": Definition("Reviewed at", "review", "Date and time of the review, with the offset from UTC."),
+    "TIMESPENT": Definition(
+        "Time spent", "review", "Seconds in all, then by segment (0 = the whole): `95.5 s (1: 60.5 s, 4: 35 s)`."
+    ),
+    "NFIND": Definition(
+        "Number of findings",
+        "measurement",
+        "Number of findings of the reader on the segment, or on the SEG as a whole.",
+        "{count}",
+    ),
 }
 
 
@@ -144,6 +190,12 @@ ENGLISH = Code("en-US", "RFC5646", "English (United States)")
 OBSERVER_TYPE = Code("121005", "DCM", "Observer Type")
 DEVICE = Code("121007", "DCM", "Device")
 DEVICE_UID = Code("121012", "DCM", "Device Observer UID")
+PERSON = Code("121006", "DCM", "Person")
+PERSON_NAME = Code("121008", "DCM", "Person Observer Name")
+PERSON_LOGIN = Code("128774", "DCM", "Person Observer's Login Name")
+PERSON_ORGANIZATION = Code("121009", "DCM", "Person Observer's Organization Name")
+PERSON_ROLE = Code("121011", "DCM", "Person Observer's Role in this Procedure")
+VERIFYING = Code("121098", "DCM", "Verifying")
 DEVICE_NAME = Code("121013", "DCM", "Device Observer Name")
 DEVICE_MANUFACTURER = Code("121014", "DCM", "Device Observer Manufacturer")
 DEVICE_MODEL_NAME = Code("121015", "DCM", "Device Observer Model Name")
@@ -186,6 +238,7 @@ MINIMUM_HU = Code("1GSF", "IBSI", "Minimum grey level")
 MAXIMUM_HU = Code("84IY", "IBSI", "Maximum grey level")
 RISK = _private("RISK")
 FAILED_CHECKS = _private("NFAIL")
+FINDING_COUNT = _private("NFIND")
 DICE = Code("130920", "DCM", "Dice Similarity Coefficient")
 JACCARD = Code("130921", "DCM", "Jaccard Index")
 SURFACE_DICE = _private("SDSC")
@@ -219,6 +272,28 @@ QUALITY_ASSESSMENT = Code("111050", "DCM", "Quality Assessment")
 MEETS_STANDARD = Code("111237", "DCM", "Usable - Meets the quality control standard")
 MISSES_STANDARD = Code("111236", "DCM", "Usable - Does not meet the quality control standard")
 
+# Reviews of readers; their words (ratings, finding types, ...) are those of the vocabulary
+SEGMENTATION_FINDING = _private("SEGFIND")
+FINDING_DETAILS = _private("FINDNOTE")
+SEVERITY = _private("SEVERITY")
+LOCATION = _private("LOCATION")
+RATING = _private("RATING")
+ACTION = _private("ACTION")
+CONFIDENCE = _private("CONFIDENCE")
+REVIEWED_REPORT = _private("REVIEWED")
+CONSIDERED_REVIEW = _private("CONSIDERED")
+EXPLAINED_REVIEW = _private("EXPLAINS")
+PURPOSE = _private("PURPOSE")
+PURPOSES = {
+    Purpose.READING: _private("READING"),
+    Purpose.REPEAT: _private("REPEAT"),
+    Purpose.ADJUDICATION: _private("ADJUDICATION"),
+}
+READING_NUMBER = _private("READINGNUMBER")
+VOCABULARY_VERSION = _private("VOCABULARY")
+REVIEWED_AT = _private("REVIEWEDAT")
+TIME_SPENT = _private("TIMESPENT")
+
 
 def check_code(rule: str, title: str = "") -> Code:
     """The concept of a rule, ``(CHK-T1,99SEGQA,"Check: <title>")``; made from its id so that no list can lag behind."""
@@ -230,11 +305,25 @@ def check_code(rule: str, title: str = "") -> Code:
     return Code(value, SCHEME, clipped(f"Check: {ascii_text(title) or rule}", MEANING_LENGTH))
 
 
+_WORDS = {
+    "ratings": "rating of a reader",
+    "findings": "finding type of a reader",
+    "severities": "severity of a finding of a reader",
+    "actions": "action proposed by a reader",
+    "confidences": "confidence of a reader",
+}
+
+
 def markdown_table() -> str:
     """The private codes as a Markdown table, for the page that documents them."""
     lines = ["| Code | Meaning | Used as | Unit | Definition |", "|---|---|---|---|---|"]
     for value, entry in PRIVATE.items():
         unit = f"`{entry.unit}`" if entry.unit else ""
         lines.append(f"| `{value}` | {entry.meaning} | {entry.use} | {unit} | {entry.text} |")
+    lines += [
+        f"| `{term.code}` | {term.name} | {use} | | See [vocabulary.md](vocabulary.md). |"
+        for section, use in _WORDS.items()
+        for term in default_vocabulary().section(section).values()
+    ]
     lines.append("| `CHK-<rule>` | Check: <title of the rule> | check | | The rule of that id in the rule catalogue. |")
     return "\n".join(lines) + "\n"

@@ -20,8 +20,8 @@ from segqa_dicom.measures.results import MEASURING_VERSION
 from segqa_dicom.model import Code, ContentConflict, CtRecord, SegRecord
 from segqa_dicom.report.model import CaseReport
 from segqa_dicom.sr import codes, items
-from segqa_dicom.sr.evidence import CtEvidence, ct_evidence, evidence_elements
-from segqa_dicom.sr.header import MANUFACTURER, PRODUCT, Header, Predecessor, encoded_file
+from segqa_dicom.sr.evidence import CtEvidence, Predecessor, ct_evidence, evidence_elements
+from segqa_dicom.sr.header import MANUFACTURER, PRODUCT, Header, date_time, encoded_file
 from segqa_dicom.sr.words import LONG_STRING, ascii_text, squeezed
 from segqa_dicom.uids import digest, stable_uid
 
@@ -34,11 +34,22 @@ class Kind(StrEnum):
 
     REPORT = "report"
     COMPARE = "compare"
+    REVIEW = "review"
     KEYIMG = "keyimg"
+    REVIEW_KEYIMG = "review_keyimg"
 
 
-_SERIES_OFFSET = {Kind.REPORT: 1, Kind.COMPARE: 2, Kind.KEYIMG: 4}
-_SERIES_NAME = {Kind.REPORT: "report", Kind.COMPARE: "compare", Kind.KEYIMG: "key findings"}
+MACHINE_KINDS = (Kind.REPORT, Kind.COMPARE, Kind.KEYIMG)
+"""What the service writes by itself; the others are of readers."""
+_SERIES_OFFSET = {Kind.REPORT: 1, Kind.COMPARE: 2, Kind.REVIEW: 3, Kind.KEYIMG: 4, Kind.REVIEW_KEYIMG: 5}
+SERIES_NAMES = {
+    Kind.REPORT: "report",
+    Kind.COMPARE: "compare",
+    Kind.REVIEW: "review",
+    Kind.KEYIMG: "key findings",
+    Kind.REVIEW_KEYIMG: "review findings",
+}
+"""What the descriptions of their series end with, after ``SEGQA``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +91,7 @@ class Context:
     @cached_property
     def ct_evidence(self) -> CtEvidence:
         """References to the CT, the same for all documents."""
-        return ct_evidence(self.case)
+        return ct_evidence(self.case.ct)
 
     @cached_property
     def case_key(self) -> str:
@@ -130,34 +141,36 @@ def assemble(context: Context, body: Body) -> Document:
     parts = identity(
         body.kind, references, context.case_key, earlier, title=context.title, max_groups=context.max_groups
     )
+    uids = [segmentation.record.sop_instance_uid for segmentation in case.segmentations]
+    date, time = date_time(body.about, case.ct.patient_study)
     header = Header(
         sop_instance_uid=stable_uid(*parts),
         series_instance_uid=stable_uid(*parts, "series"),
-        series_number=series_number(case, body.kind, body.about[0]),
-        series_description=series_description(body),
-        about=body.about,
-        predecessor=predecessor,
+        series_number=series_number(body.kind, uids.index(body.about[0].sop_instance_uid)),
+        series_description=series_description(body.kind, body.outcome, body.subjects),
+        date=date,
+        time=time,
+        predecessors=(predecessor,) if predecessor else (),
     )
     root = items.container(body.title, _content(case, body), template="1500", is_root=True)
     content = [*root.elements(), *evidence_elements(context.ct_evidence, body.about)]
-    file = encoded_file(header, case, content)
+    file = encoded_file(header, case.ct, content)
     return Document(body.kind, header.sop_instance_uid, references, file, header.series_instance_uid)
 
 
-def series_number(case: CaseReport, kind: Kind, record: SegRecord) -> int:
-    """9000 + 10 * rank of the SEG + kind, so that all documents of one SEG stand together."""
-    uids = [segmentation.record.sop_instance_uid for segmentation in case.segmentations]
-    return 9000 + 10 * uids.index(record.sop_instance_uid) + _SERIES_OFFSET[kind]
+def series_number(kind: Kind, rank: int) -> int:
+    """9000 + 10 * rank of the SEG among those of its CT + kind, so that all documents of one SEG stand together."""
+    return 9000 + 10 * rank + _SERIES_OFFSET[kind]
 
 
-def series_description(body: Body) -> str:
+def series_description(kind: Kind, outcome: str, subjects: Sequence[str]) -> str:
     """``3 FAIL TotalSegmentator 2.1 SEGQA report``; names that are too long lose their middle."""
-    ending = f" SEGQA {_SERIES_NAME[body.kind]}"
-    space = LONG_STRING - len(ending) - len(body.outcome) - 1
+    ending = f" SEGQA {SERIES_NAMES[kind]}"
+    space = LONG_STRING - len(ending) - len(outcome) - 1
     between = " vs "
-    each = (space - len(between) * (len(body.subjects) - 1)) // len(body.subjects)
-    subject = between.join(squeezed(ascii_text(subject), each) for subject in body.subjects)
-    return f"{body.outcome} {subject}{ending}"
+    each = (space - len(between) * (len(subjects) - 1)) // len(subjects)
+    subject = between.join(squeezed(ascii_text(subject), each) for subject in subjects)
+    return f"{outcome} {subject}{ending}"
 
 
 def identity(
@@ -187,7 +200,7 @@ def identity(
 
 
 def _content(case: CaseReport, body: Body) -> list[items.Item]:
-    children = [_language(), *_observer()]
+    children = [language(), *_observer()]
     children.append(items.code(codes.PROCEDURE_REPORTED, codes.CT_PROCEDURE, items.CONCEPT_MOD))
     children += [items.text(codes.SUMMARY, line) for line in body.summary]
     if body.groups:
@@ -198,7 +211,8 @@ def _content(case: CaseReport, body: Body) -> list[items.Item]:
     return children
 
 
-def _language() -> items.Item:
+def language() -> items.Item:
+    """TID 1204."""
     return items.code(codes.LANGUAGE, codes.ENGLISH, items.CONCEPT_MOD)
 
 

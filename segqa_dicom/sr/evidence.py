@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from segqa_dicom.model import SegRecord
-from segqa_dicom.report.model import CaseReport
+from pydicom.uid import ComprehensiveSRStorage
+
+from segqa_dicom.model import CtRecord, SegRecord
 from segqa_dicom.sr import encoding, items
 
 _SERIES_INSTANCE_UID = 0x0020000E
@@ -15,6 +16,15 @@ _REFERENCED_SERIES_SEQUENCE = 0x00081115
 _REFERENCED_SOP_SEQUENCE = 0x00081199
 _CURRENT_REQUESTED_PROCEDURE_EVIDENCE_SEQUENCE = 0x0040A375
 _PERTINENT_OTHER_EVIDENCE_SEQUENCE = 0x0040A385
+
+
+@dataclass(frozen=True, slots=True)
+class Predecessor:
+    """A document in the study of the CT: the earlier revision that one replaces, or another that one refers to."""
+
+    sop_instance_uid: str
+    series_instance_uid: str
+    sop_class_uid: str = str(ComprehensiveSRStorage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +41,22 @@ class CtEvidence:
     references: bytes
 
 
-def ct_evidence(case: CaseReport) -> CtEvidence:
+def ct_evidence(ct: CtRecord) -> CtEvidence:
     """Everything that came in with the CT series; what slices refer to must be among it."""
     instances: dict[str, str] = {}
-    for sop_class_uid, uid in case.ct.instances:
+    for sop_class_uid, uid in ct.instances:
         instances.setdefault(uid, sop_class_uid)
-    for ref in case.ct.slices:
+    for ref in ct.slices:
         instances.setdefault(ref.sop_instance_uid, ref.sop_class_uid)
     references = b"".join(instance_reference(sop_class_uid, uid) for uid, sop_class_uid in instances.items())
-    return CtEvidence(case.ct.study_instance_uid, case.ct.series_instance_uid, instances, references)
+    return CtEvidence(ct.study_instance_uid, ct.series_instance_uid, instances, references)
 
 
-def evidence_elements(ct: CtEvidence, about: Iterable[SegRecord]) -> list[bytes]:
-    """The evidence of a document about some SEGs, the CT first; what is of another study is other evidence."""
+def evidence_elements(ct: CtEvidence, about: Iterable[SegRecord], documents: Iterable[Predecessor] = ()) -> list[bytes]:
+    """The evidence of a document about some SEGs, the CT first; what is of another study is other evidence.
+
+    documents : SRs of the CT's study that it refers to
+    """
     studies = {ct.study_instance_uid: {ct.series_instance_uid: ct.references}}
     for record in {record.sop_instance_uid: record for record in about}.values():
         if record.sop_instance_uid not in ct.instances:
@@ -51,6 +64,10 @@ def evidence_elements(ct: CtEvidence, about: Iterable[SegRecord]) -> list[bytes]
             earlier = series.get(record.series_instance_uid, b"")
             instance = instance_reference(record.sop_class_uid, record.sop_instance_uid)
             series[record.series_instance_uid] = earlier + instance
+    for one in documents:
+        series = studies[ct.study_instance_uid]
+        instance = instance_reference(one.sop_class_uid, one.sop_instance_uid)
+        series[one.series_instance_uid] = series.get(one.series_instance_uid, b"") + instance
     current, *other = (study_reference(study, series) for study, series in studies.items())
     elements = [encoding.sequence(_CURRENT_REQUESTED_PROCEDURE_EVIDENCE_SEQUENCE, (current,))]
     return [*elements, encoding.sequence(_PERTINENT_OTHER_EVIDENCE_SEQUENCE, other)] if other else elements

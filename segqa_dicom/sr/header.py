@@ -20,11 +20,10 @@ from pydicom.filewriter import write_data_element
 from pydicom.uid import ComprehensiveSRStorage, ExplicitVRLittleEndian
 
 from segqa_dicom import __version__
-from segqa_dicom.model import PatientStudy, SegRecord
-from segqa_dicom.report.model import CaseReport
+from segqa_dicom.model import CtRecord, PatientStudy, SegRecord
 from segqa_dicom.sr import codes
 from segqa_dicom.sr.encoding import element, item, sequence, tag_of, text
-from segqa_dicom.sr.evidence import instance_reference, study_reference
+from segqa_dicom.sr.evidence import Predecessor, instance_reference, study_reference
 from segqa_dicom.uids import stable_uid
 
 PRODUCT = "segqa"
@@ -48,38 +47,47 @@ _TYPE_2 = (
     "StudyID",
 )
 _TIME = re.compile(r"([01][0-9]|2[0-3])([0-5][0-9]([0-5][0-9](\.[0-9]{1,6})?)?)?\Z")
+_NO_ORGANIZATION = "Not stated"
 _NO_DATE = "19000101"
 """Content Date is type 1; this stands in it if neither the SEGs nor the CT have a date."""
 
 
 @dataclass(frozen=True, slots=True)
-class Predecessor:
-    """The earlier revision that a document replaces."""
+class Signature:
+    """A person who stands for a document.
 
-    sop_instance_uid: str
-    series_instance_uid: str
-    sop_class_uid: str = SOP_CLASS_UID
+    name : as DICOM writes names of persons
+    signed_at : YYYYMMDDHHMMSS+ZZXX
+    """
+
+    name: str
+    organization: str
+    signed_at: str
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
     """What tells one document from another before its content is read.
 
-    about : the SEGs, for the dates
+    date, time : of the document, YYYYMMDD and HHMMSS
+    predecessors : what it replaces
+    signature : None = nobody has verified it, and it is preliminary
     """
 
     sop_instance_uid: str
     series_instance_uid: str
     series_number: int
     series_description: str
-    about: tuple[SegRecord, ...]
-    predecessor: Predecessor | None
+    date: str
+    time: str
+    predecessors: tuple[Predecessor, ...] = ()
+    signature: Signature | None = None
 
 
-def encoded_file(header: Header, case: CaseReport, content: Iterable[bytes]) -> bytes:
+def encoded_file(header: Header, ct: CtRecord, content: Iterable[bytes]) -> bytes:
     """The DICOM file of a document; content = the elements of the tree's root and of the evidence."""
-    ours = [*_modules(header, case), *content]
-    theirs = _patient_study(case.ct.patient_study, {tag_of(one) for one in ours})
+    ours = [*_modules(header, ct), *content]
+    theirs = _patient_study(ct.patient_study, {tag_of(one) for one in ours})
     return b"".join((_preamble(header), *sorted((*ours, *theirs), key=tag_of)))
 
 
@@ -106,9 +114,9 @@ def _preamble(header: Header) -> bytes:
     return b"".join((bytes(128), b"DICM", group_length, *meta))
 
 
-def _modules(header: Header, case: CaseReport) -> list[bytes]:
+def _modules(header: Header, ct: CtRecord) -> list[bytes]:
     """PS3.3, table A.35.3-1. No attribute says when the program ran: the same input gives the same bytes."""
-    date, time = _date_time(header.about, case.ct.patient_study)
+    date, time, signature = header.date, header.time, header.signature
     elements = [
         # SOP Common
         text(0x00080005, "CS", CHARACTER_SET),
@@ -118,7 +126,7 @@ def _modules(header: Header, case: CaseReport) -> list[bytes]:
         text(0x00080018, "UI", header.sop_instance_uid),
         sequence(0x00080110, (_coding_scheme(),)),
         # General Study
-        text(0x0020000D, "UI", case.ct.study_instance_uid),
+        text(0x0020000D, "UI", ct.study_instance_uid),
         # SR Document Series
         text(0x00080060, "CS", "SR"),
         text(0x0020000E, "UI", header.series_instance_uid),
@@ -137,11 +145,13 @@ def _modules(header: Header, case: CaseReport) -> list[bytes]:
         text(0x00080033, "TM", time),
         sequence(0x0040A372, ()),  # Performed Procedure Code: type 2
         text(0x0040A491, "CS", "COMPLETE"),
-        text(0x0040A493, "CS", "UNVERIFIED"),
-        text(0x0040A496, "CS", "PRELIMINARY"),
+        text(0x0040A493, "CS", "VERIFIED" if signature else "UNVERIFIED"),
+        text(0x0040A496, "CS", "FINAL" if signature else "PRELIMINARY"),
     ]
-    if header.predecessor:
-        elements.append(sequence(0x0040A360, (_predecessor(header.predecessor, case),)))
+    if header.predecessors:
+        elements.append(sequence(0x0040A360, (_predecessors(header.predecessors, ct),)))
+    if signature:
+        elements.append(sequence(0x0040A073, (_verifying_observer(signature),)))
     return elements
 
 
@@ -155,9 +165,24 @@ def _coding_scheme() -> bytes:
     )
 
 
-def _predecessor(predecessor: Predecessor, case: CaseReport) -> bytes:
-    instance = instance_reference(predecessor.sop_class_uid, predecessor.sop_instance_uid)
-    return study_reference(case.ct.study_instance_uid, {predecessor.series_instance_uid: instance})
+def _predecessors(predecessors: Iterable[Predecessor], ct: CtRecord) -> bytes:
+    series: dict[str, bytes] = {}
+    for one in predecessors:
+        instance = instance_reference(one.sop_class_uid, one.sop_instance_uid)
+        series[one.series_instance_uid] = series.get(one.series_instance_uid, b"") + instance
+    return study_reference(ct.study_instance_uid, series)
+
+
+def _verifying_observer(signature: Signature) -> bytes:
+    """An item of Verifying Observer Sequence (PS3.3, section C.17.2); the organization is type 1."""
+    return item(
+        (
+            text(0x0040A027, "LO", signature.organization or _NO_ORGANIZATION),
+            text(0x0040A030, "DT", signature.signed_at),
+            text(0x0040A075, "PN", signature.name),
+            sequence(0x0040A088, ()),  # Verifying Observer Identification Code: type 2
+        )
+    )
 
 
 def _patient_study(study: PatientStudy, taken: set[int]) -> list[bytes]:
@@ -188,7 +213,7 @@ def _by_pydicom(value: DataElement) -> bytes:
     return buffer.getvalue()
 
 
-def _date_time(about: Iterable[SegRecord], study: PatientStudy) -> tuple[str, str]:
+def date_time(about: Iterable[SegRecord], study: PatientStudy) -> tuple[str, str]:
     """The newest content date and time of the SEGs, else the study's date at 000000."""
     stamps = [(seg.content_date, _time(seg.content_time)) for seg in about if _is_date(seg.content_date)]
     if stamps:

@@ -9,20 +9,23 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache
 from struct import pack
 from typing import ClassVar, Literal, TypeAlias
 
 from segqa_dicom.model import Code, SliceRef
-from segqa_dicom.sr import codes, encoding
+from segqa_dicom.sr import codes, encoding, human
 from segqa_dicom.sr.words import ascii_text, clipped
 
-Relation: TypeAlias = Literal["CONTAINS", "HAS CONCEPT MOD", "HAS OBS CONTEXT", "INFERRED FROM", "SELECTED FROM"]
+Relation: TypeAlias = Literal[
+    "CONTAINS", "HAS CONCEPT MOD", "HAS OBS CONTEXT", "HAS PROPERTIES", "INFERRED FROM", "SELECTED FROM"
+]
 CONTAINS: Relation = "CONTAINS"
 CONCEPT_MOD: Relation = "HAS CONCEPT MOD"
 OBS_CONTEXT: Relation = "HAS OBS CONTEXT"
+PROPERTIES: Relation = "HAS PROPERTIES"
 INFERRED_FROM: Relation = "INFERRED FROM"
 SELECTED_FROM: Relation = "SELECTED FROM"
 
@@ -40,6 +43,8 @@ _RELATIONSHIP_TYPE = 0x0040A010
 _VALUE_TYPE = 0x0040A040
 _CONCEPT_NAME_CODE_SEQUENCE = 0x0040A043
 _CONTINUITY_OF_CONTENT = 0x0040A050
+_DATE_TIME = 0x0040A120
+_PERSON_NAME = 0x0040A123
 _UID = 0x0040A124
 _TEXT_VALUE = 0x0040A160
 _CONCEPT_CODE_SEQUENCE = 0x0040A168
@@ -146,6 +151,30 @@ class UidItem(Item):
 
 
 @dataclass(frozen=True, slots=True)
+class PersonItem(Item):
+    """PNAME."""
+
+    value_type = "PNAME"
+
+    person_name: str
+
+    def _value(self) -> tuple[bytes, ...]:
+        return (encoding.text(_PERSON_NAME, "PN", self.person_name),)
+
+
+@dataclass(frozen=True, slots=True)
+class DateTimeItem(Item):
+    """DATETIME."""
+
+    value_type = "DATETIME"
+
+    stamp: str
+
+    def _value(self) -> tuple[bytes, ...]:
+        return (encoding.text(_DATE_TIME, "DT", self.stamp),)
+
+
+@dataclass(frozen=True, slots=True)
 class NumberItem(Item):
     """NUM. The decimal string is the value: no Floating Point Value beside it that says more than is meant."""
 
@@ -184,20 +213,41 @@ class ImageItem(Item):
 
 
 @dataclass(frozen=True, slots=True)
-class PointItem(Item):
-    """SCOORD of the type POINT, in image coordinates (the centre of the first pixel is at 0.5, 0.5)."""
+class CompositeItem(Item):
+    """COMPOSITE: an instance that is no image."""
+
+    value_type = "COMPOSITE"
+
+    sop_class_uid: str
+    sop_instance_uid: str
+
+    def _references(self) -> tuple[bytes, ...]:
+        instance = encoding.item(reference(self.sop_class_uid, self.sop_instance_uid))
+        return (encoding.sequence(_REFERENCED_SOP_SEQUENCE, (instance,)),)
+
+    def _value(self) -> tuple[bytes, ...]:
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class GraphicItem(Item):
+    """SCOORD, in image coordinates (the centre of the first pixel is at 0.5, 0.5): POINT, or POLYLINE.
+
+    points : (column, row)
+    """
 
     value_type = "SCOORD"
 
-    column: float
-    row: float
+    graphic_type: Literal["POINT", "POLYLINE"]
+    points: tuple[tuple[float, float], ...]
 
     def _value(self) -> tuple[bytes, ...]:
         return ()
 
     def _graphic(self) -> tuple[bytes, ...]:
-        place = encoding.element(_GRAPHIC_DATA, "FL", pack("<2f", self.column, self.row))
-        return place, encoding.text(_GRAPHIC_TYPE, "CS", "POINT")
+        values = [value for point in self.points for value in point]
+        place = encoding.element(_GRAPHIC_DATA, "FL", pack(f"<{len(values)}f", *values))
+        return place, encoding.text(_GRAPHIC_TYPE, "CS", self.graphic_type)
 
 
 def reference(sop_class_uid: str, sop_instance_uid: str) -> tuple[bytes, bytes]:
@@ -296,6 +346,13 @@ def segment_image(name: Code, sop_class_uid: str, sop_instance_uid: str, segment
 
 def point(column: float, row: float, source: SliceRef) -> Item:
     """A point on an image."""
+    return graphic("POINT", ((column, row),), source)
+
+
+def graphic(
+    graphic_type: Literal["POINT", "POLYLINE"], points: tuple[tuple[float, float], ...], source: SliceRef
+) -> Item:
+    """Points (column, row) on an image."""
     image = ImageItem(
         concept(codes.SOURCE_OF_MEASUREMENT),
         SELECTED_FROM,
@@ -305,4 +362,30 @@ def point(column: float, row: float, source: SliceRef) -> Item:
         source.frame_number,
         None,
     )
-    return PointItem(concept(codes.SPATIAL_LOCATION), INFERRED_FROM, (image,), column, row)
+    return GraphicItem(concept(codes.SPATIAL_LOCATION), INFERRED_FROM, (image,), graphic_type, points)
+
+
+def human_text(name: Code, words: str, relation: Relation = CONTAINS) -> Item:
+    """A TEXT item with what a person wrote, cleaned before (`sr.human`); a hyphen if that is nothing."""
+    return TextItem(concept(name), relation, (), words.replace("\n", "\r\n") or "-")
+
+
+def word(name: Code, value: Code, relation: Relation = CONTAINS, children: Sequence[Item] = ()) -> Item:
+    """A CODE item with a word of the vocabulary of readers, which may have been named in any language."""
+    value = replace(concept(value), meaning=human.long_string(value.meaning) or value.value)
+    return CodeItem(concept(name), relation, tuple(children), value)
+
+
+def person(name: Code, person_name: str, relation: Relation = CONTAINS) -> Item:
+    """A PNAME item; the name as VR PN has it (`sr.human.person_name`)."""
+    return PersonItem(concept(name), relation, (), person_name)
+
+
+def date_time(name: Code, stamp: str) -> Item:
+    """A DATETIME item."""
+    return DateTimeItem(concept(name), CONTAINS, (), stamp)
+
+
+def composite(name: Code, sop_class_uid: str, sop_instance_uid: str) -> Item:
+    """A COMPOSITE item."""
+    return CompositeItem(concept(name), CONTAINS, (), sop_class_uid, sop_instance_uid)

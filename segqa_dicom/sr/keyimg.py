@@ -13,18 +13,17 @@ from dataclasses import dataclass
 
 from segqa_dicom.checks.finding import SEVERITY_ORDER, Finding, Severity
 from segqa_dicom.checks.registry import listing
-from segqa_dicom.model import Code, Geometry, PointMm, SegRecord
+from segqa_dicom.model import Code, PointMm, SegRecord
 from segqa_dicom.report.model import CaseReport, SegmentationReport, SegmentReport
 from segqa_dicom.sr import codes, items
 from segqa_dicom.sr.document import Body, Context, Document, Kind, assemble
 from segqa_dicom.sr.judgement import SEVERITY_WORDS, judge
+from segqa_dicom.sr.markers import ARROW, Marker, marked_point, marker_group
 from segqa_dicom.sr.structures import finding, finding_site, name_of, seg_name
 from segqa_dicom.sr.words import counted
 from segqa_dicom.uids import stable_uid
 
 MOST_ARROWS = 60
-_TRACKING_PREFIX = "Cornerstone3DTools@^0.1.0:ArrowAnnotate:"
-"""With it OHIF loads the group as an arrow of its own; anything may follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +164,7 @@ def _numbers(arrow: _Arrow, case: CaseReport, *, has_volume: bool, has_hu: bool)
         (codes.MEAN_HU, codes.HOUNSFIELD_UNIT, arrow.mean_hu if has_hu else None),
     ]
     return [
-        # Any other child before the point, and OHIF shows a black viewport.
-        items.number(name, value, unit, [_point(arrow.location_mm, case)])
+        items.number(name, value, unit, [marked_point(case.geometry, case.ct, arrow.location_mm)])
         for name, unit, value in values
         if value is not None
     ]
@@ -176,36 +174,14 @@ def _group(record: SegRecord, arrow: _Arrow, uid: str, numbers: Sequence[items.I
     segment = arrow.structure.segment if arrow.structure else None
     place = f"segment {segment.number}" if segment else "whole"
     about = [finding(segment), *finding_site(segment)] if segment else [_rule_finding(arrow)]
-    children = [
-        items.text(codes.TRACKING_IDENTIFIER, f"{_TRACKING_PREFIX}{arrow.rule} {place}", items.OBS_CONTEXT),
-        items.uid_reference(codes.TRACKING_UID, uid, items.OBS_CONTEXT),
-        *about,
-        *numbers,
-        items.segment_image(
-            codes.SOURCE_OF_MEASUREMENT,
-            record.sop_class_uid,
-            record.sop_instance_uid,
-            segment.number if segment else None,
-        ),
-        items.text(codes.COMMENT, f"{arrow.label}: {SEVERITY_WORDS[arrow.severity]} - {arrow.message}"),
-    ]
-    return items.container(codes.MEASUREMENT_GROUP, children, template="1501")
+    comment = items.text(codes.COMMENT, f"{arrow.label}: {SEVERITY_WORDS[arrow.severity]} - {arrow.message}")
+    return marker_group(
+        Marker(f"{ARROW}:{arrow.rule} {place}", uid, about, numbers, comment),
+        record,
+        segment.number if segment else None,
+    )
 
 
 def _rule_finding(arrow: _Arrow) -> items.Item:
     """Without a structure the finding is the rule itself."""
     return items.code(codes.FINDING, codes.check_code(arrow.rule, arrow.label))
-
-
-def _point(location: PointMm, case: CaseReport) -> items.Item:
-    geometry = case.geometry
-    index = geometry.nearest_slice(location)
-    row, column = image_point(geometry, index, location)
-    return items.point(column, row, case.ct.slices[index])
-
-
-def image_point(geometry: Geometry, index: int, location: PointMm) -> tuple[float, float]:
-    """(row, column) of a point in image coordinates, where the first pixel's centre is (0.5, 0.5); inside the image."""
-    _, rows, columns = geometry.shape
-    row, column = geometry.in_slice(index, location)
-    return round(min(max(row, 0.0), rows - 1.0) + 0.5, 2), round(min(max(column, 0.0), columns - 1.0) + 0.5, 2)

@@ -16,12 +16,14 @@ from pydicom import Dataset, dcmread
 from segqa_dicom.errors import UnreadableObject
 from segqa_dicom.model import Code
 from segqa_dicom.sr import codes
-from segqa_dicom.sr.document import Kind, identity
-from segqa_dicom.sr.header import Predecessor, is_own_sr
+from segqa_dicom.sr.document import MACHINE_KINDS, SERIES_NAMES, Kind, identity
+from segqa_dicom.sr.evidence import Predecessor
+from segqa_dicom.sr.header import is_own_sr
 from segqa_dicom.uids import stable_uid
 
 _SEG_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
-_KIND_BY_ENDING = {" SEGQA report": Kind.REPORT, " SEGQA compare": Kind.COMPARE, " SEGQA key findings": Kind.KEYIMG}
+_KIND_BY_ENDING = {f" SEGQA {SERIES_NAMES[kind]}": kind for kind in MACHINE_KINDS}
+"""Documents of readers are none of the machine's revisions, whatever they are about."""
 _KEYWORDS = (
     "Modality",
     "Manufacturer",
@@ -53,7 +55,7 @@ class EarlierDocument:
 def read_earlier(content: Path | bytes) -> EarlierDocument | None:
     """What an SR says about its place among the revisions; None if segqa did not write it.
 
-    Raises `UnreadableObject` for what is no DICOM file.
+    Documents of readers give None, too. Raises `UnreadableObject` for what is no DICOM file.
     """
     try:
         dataset = dcmread(content if isinstance(content, Path) else BytesIO(content), specific_tags=list(_KEYWORDS))
