@@ -28,11 +28,13 @@ MAY_IMPORT = {
     "ledger": {"errors"},
     "findings": BASE | {"model", "anatomy", "checks", "reading", "archive", "sr", "log", "sqlite_files", "report", "reviews"},
     "pictures": BASE | {"model", "anatomy", "measures", "report", "reading", "archive", "log"},
+    "reviews": BASE | {"model", "measures", "checks", "report", "sr", "reading", "archive", "findings", "ledger",
+                       "pictures", "config", "log"},
     "node": BASE | {"reading", "inbox", "config", "log"},
     "viewer": {"errors"},
     "web": BASE | {"reading", "inbox", "archive", "findings", "viewer", "config", "log"},
     "service": BASE | {"model", "measures", "checks", "pipeline", "reading", "sr", "phantoms", "batch", "config", "log",
-                       "inbox", "archive", "findings", "ledger", "node", "web"},
+                       "inbox", "archive", "findings", "ledger", "node", "web", "reviews"},
     "selftest": BASE | {"model", "anatomy", "checks", "report", "pipeline", "reading", "phantoms", "log"},
 }  # fmt: skip
 PURE = ("model", "anatomy", "measures", "checks", "report", "pipeline")

@@ -1,0 +1,69 @@
+"""Signed reviews and imported ratings as numbers for statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from segqa_dicom.findings import FindingsIndex
+from segqa_dicom.findings.worklist import machine_segments
+from segqa_dicom.ledger import ImportedRow
+from segqa_dicom.report.review import WHOLE, Purpose
+from segqa_dicom.reviews.agreement import Rating
+from segqa_dicom.reviews.model import Place, SignedReview, WorklistFilters
+
+
+def all_ratings(reviews: Iterable[SignedReview], imported: Iterable[ImportedRow], index: FindingsIndex) -> list[Rating]:
+    """One for each segment that a reader has rated, and those that were imported and are in no document.
+
+    Adjudications and preliminary reviews do not count. Subjects are ``SEG/segment``; segments of one CT belong
+    together.
+    """
+    counted = [one for one in reviews if one.review.purpose is not Purpose.ADJUDICATION and one.review.is_signed]
+    places = {
+        Place(one.review.segmentation, said.segment_number)
+        for one in counted
+        for said in one.review.segments
+        if said.rating
+    }
+    structures = _structures(index, [place for place in places if place.segment != WHOLE])
+    found = [
+        Rating(
+            reader=one.review.reviewer.login,
+            subject=f"{one.review.segmentation}/{said.segment_number}",
+            structure=structures.get(
+                Place(one.review.segmentation, said.segment_number), _unnamed(said.segment_number)
+            ),
+            rating=int(said.rating) if said.rating.isdecimal() else None,
+            reading=one.review.reading,
+            source=one.document,
+            cluster=one.ct_series,
+        )
+        for one in counted
+        for said in one.review.segments
+        if said.rating
+    ]
+    return found + [_imported(row) for row in imported]
+
+
+def _structures(index: FindingsIndex, places: Sequence[Place]) -> dict[Place, str]:
+    """Canonical names, else labels."""
+    found, _ = machine_segments(index, WorklistFilters(), only=places, limit=len(places)) if places else ([], 0)
+    return {one.place: one.structure or one.label for one in found}
+
+
+def _unnamed(segment: int) -> str:
+    return "" if segment == WHOLE else f"Segment {segment}"
+
+
+def _imported(row: ImportedRow) -> Rating:
+    values = row.content
+    rating = str(values["rating"])
+    return Rating(
+        reader=row.login,
+        subject=row.subject,
+        structure="",
+        rating=int(rating) if rating.isdecimal() else None,
+        reading=int(values["reading"]),
+        source=str(values["source"]),
+        cluster=str(values["cluster"]),
+    )

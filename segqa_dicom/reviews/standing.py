@@ -1,0 +1,126 @@
+"""How far readers are: drafts of the ledger and what is signed, put together.
+
+What is signed wins over a draft that is older than it and does not know of it: such a draft comes from a backup of the
+ledger. A draft that says it is signed, in a document that is gone, is finished and in no document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from segqa_dicom.ledger import DraftKey, DraftMark, DraftState, ReadingKey
+from segqa_dicom.report.review import Purpose, SegmentReview
+from segqa_dicom.reviews.content import seconds_of
+from segqa_dicom.reviews.memory import key_of
+from segqa_dicom.reviews.model import Place, SignedReview, Status, Task
+
+_STATUS = {DraftState.DRAFT: Status.DRAFT, DraftState.DONE: Status.DONE, DraftState.SIGNED: Status.SIGNED}
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a reader is with a segment.
+
+    mark : of the draft, if there is one in the ledger
+    review : the current document of that reading, if there is one
+    signed : what that says about the segment; None if nothing
+    """
+
+    status: Status
+    mark: DraftMark | None = None
+    review: SignedReview | None = None
+    signed: SegmentReview | None = None
+
+    @property
+    def version(self) -> int:
+        """Of the draft."""
+        return self.mark.version if self.mark else 0
+
+    @property
+    def document(self) -> str:
+        """SOP Instance UID of the current document."""
+        return self.review.document if self.review else ""
+
+    @property
+    def is_of_document(self) -> bool:
+        """Whether what counts is what the document says, not the draft."""
+        return self.status is Status.SIGNED or (self.mark is None and self.signed is not None)
+
+
+def standing(mark: DraftMark | None, review: SignedReview | None, segment: int) -> Standing:
+    """How far a reader is with one segment, by the draft and by the current document of the reading."""
+    said = None if review is None else segments_of(review).get(segment)
+    if mark is None:
+        return Standing(Status.OPEN if said is None else Status.SIGNED, None, review, said)
+    if said is not None and review is not None and _is_outdated(mark, review):
+        return Standing(Status.SIGNED, mark, review, said)
+    if mark.state is DraftState.SIGNED:
+        return Standing(Status.DONE if said is None else Status.SIGNED, mark, review, said)
+    return Standing(_STATUS[mark.state], mark, review, said)
+
+
+def standings(marks: Iterable[DraftMark], reviews: Iterable[SignedReview]) -> dict[DraftKey, Standing]:
+    """How far readers are with all that they have begun or signed."""
+    current: dict[ReadingKey, SignedReview] = {key_of(one.review): one for one in reviews}
+    found = {mark.key: standing(mark, current.get(mark.key.reading), mark.key.segment) for mark in marks}
+    for key, review in current.items():
+        for one in review.review.segments:
+            draft = DraftKey(key, one.segment_number)
+            if draft not in found:
+                found[draft] = Standing(Status.SIGNED, None, review, one)
+    return found
+
+
+def segments_of(review: SignedReview) -> Mapping[int, SegmentReview]:
+    """What a document says, by Segment Number."""
+    return {one.segment_number: one for one in review.review.segments}
+
+
+def _is_outdated(mark: DraftMark, review: SignedReview) -> bool:
+    return mark.document != review.document and seconds_of(review.review.made_at) > mark.updated_at
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """How far one reader is with everything, hidden repeats taken for what they are shown as.
+
+    tasks : what there is to do about segments that are to be read again
+    statuses : of all that was begun or is to be read again; everything else is open
+    """
+
+    tasks: Mapping[Place, Task]
+    statuses: Mapping[Place, Status]
+
+    def task(self, place: Place) -> Task:
+        """What there is to do about a segment."""
+        return self.tasks.get(place, Task(place))
+
+    def status(self, place: Place) -> Status:
+        """How far that is."""
+        return self.statuses.get(place, Status.OPEN)
+
+    def places(self, *statuses: Status) -> set[Place]:
+        """Segments with one of these statuses; not `Status.OPEN`, which all others have."""
+        return {place for place, status in self.statuses.items() if status in statuses}
+
+
+def readings_of(login: str, found: Mapping[DraftKey, Standing], repeats: Mapping[Place, Sequence[int]]) -> Readings:
+    """How far a reader is.
+
+    repeats : numbers of the readings that are scheduled, by segment, in ascending order
+    """
+    statuses: dict[Place, Status] = {}
+    tasks: dict[Place, Task] = {}
+    for key, one in found.items():
+        if key.reading.purpose == Purpose.READING:
+            statuses[Place(key.reading.segmentation, key.segment)] = one.status
+    for place, numbers in repeats.items():
+        for number in numbers:
+            reading = ReadingKey(login, place.segmentation, Purpose.REPEAT.value, number)
+            known = found.get(DraftKey(reading, place.segment))
+            statuses[place] = known.status if known else Status.OPEN
+            tasks[place] = Task(place, Purpose.REPEAT, number)
+            if statuses[place] is not Status.SIGNED:
+                break
+    return Readings(tasks, statuses)
