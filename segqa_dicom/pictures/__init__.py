@@ -6,6 +6,8 @@ from segqa_dicom.pictures.opened import OpenCase, SegmentIndex, Voxel
 from segqa_dicom.pictures.places import StartReason, to_mm, to_voxel
 from segqa_dicom.pictures.planes import Contour, Plane, plane
 from segqa_dicom.pictures.scenes import scene
+from segqa_dicom.pictures.thumbnail_store import Thumbnails
+from segqa_dicom.pictures.thumbnails import thumbnail
 
 __all__ = [
     "Contour",
@@ -17,9 +19,11 @@ __all__ = [
     "Plane",
     "SegmentIndex",
     "StartReason",
+    "Thumbnails",
     "Voxel",
     "plane",
     "scene",
+    "thumbnail",
     "to_mm",
     "to_voxel",
 ]

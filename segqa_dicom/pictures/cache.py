@@ -18,7 +18,7 @@ from segqa_dicom.archive import Archive
 from segqa_dicom.errors import SegQaError
 from segqa_dicom.pictures.errors import NothingToShow
 from segqa_dicom.pictures.fetching import Fetcher
-from segqa_dicom.pictures.opened import OpenCase
+from segqa_dicom.pictures.opened import OpenCase, compile_kernels
 from segqa_dicom.reading.limits import Limits
 
 _PREFIX = "pictures-"
@@ -73,6 +73,7 @@ class OpenCases:
         self._elsewhere: dict[_Key, frozenset[str]] = {}
         self._slots = BoundedSemaphore(_LOADS_AT_ONCE)
         self._background = ThreadPoolExecutor(1, thread_name_prefix="preload")
+        self._background.submit(compile_kernels)
         self._next: _Key | None = None
         self._is_closed = False
         folder.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from segqa_dicom.measures.results import Box
 from segqa_dicom.model import Case, LabelArray, PointMm, Segment
 from segqa_dicom.pictures.errors import NoSuchSegment
 from segqa_dicom.pictures.fetching import array_bytes
+from segqa_dicom.pictures.tracing import traced
 from segqa_dicom.report.planes import VIEWS, Axes, Planes
 from segqa_dicom.report.windows import SOFT, Window, window_for
 
@@ -176,6 +177,13 @@ class OpenCase:
             values = real if real.size else values
         black, white = (float(value) for value in np.percentile(values, (1, 99)))
         return Window("full range", max(white - black, 1.0), (black + white) / 2)
+
+
+def compile_kernels() -> None:
+    """Compile what pictures need, which takes long the first time after an installation."""
+    nothing = np.zeros((1, 1, 1), np.uint8)
+    _find_boxes(nothing, np.zeros((256, 6), np.int32))
+    traced(nothing[0])
 
 
 @kernel

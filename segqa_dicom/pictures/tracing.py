@@ -25,26 +25,33 @@ def traced(labels: NDArray[Any], strong: Collection[int] = ()) -> tuple[str, str
     padded[1:-1, 1:-1] = labels
     kinds = np.full(np.iinfo(labels.dtype).max + 1, _WEAK, np.uint8)
     kinds[list(strong)] = _STRONG
-    weak_part, strong_part = _trace(padded.ravel(), padded.shape[1], kinds)
+    weak_part, strong_part = _trace(padded.ravel(), padded.shape[1], _below_edges(padded), kinds)
     return weak_part.tobytes().decode("ascii"), strong_part.tobytes().decode("ascii")
 
 
-@kernel
-def _trace(flat: Any, width: int, kinds: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The text of the loops of weak and of strong labels.
+def _below_edges(padded: NDArray[Any]) -> NDArray[np.intp]:
+    """Pixels (flat index, ascending) of labels below something else: every loop runs along the upper edge of one."""
+    flat, width = padded.ravel(), padded.shape[1]
+    is_edge = flat[width:] != flat[:-width]
+    is_edge &= flat[width:] != 0
+    found: NDArray[np.intp] = np.flatnonzero(is_edge) + width
+    return found
 
-    Every loop runs along the upper edge of a pixel somewhere, so it is found from the first of those.
-    """
+
+@kernel
+def _trace(
+    flat: Any, width: int, starts: NDArray[np.intp], kinds: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The text of the loops of weak and of strong labels, each begun at the first of its pixels in `starts`."""
     done = np.zeros(flat.size, np.uint8)
     corners = np.empty((256, 2), np.int64)
     weak, strong = np.empty(4096, np.uint8), np.empty(1024, np.uint8)
     weak_size, strong_size = 0, 0
-    for pixel in range(width, flat.size - width):
-        value = flat[pixel]
-        if value == 0 or flat[pixel - width] == value or done[pixel]:
+    for pixel in starts:
+        if done[pixel]:
             continue
         corners, count = _walk(flat, width, pixel, done, corners)
-        if kinds[value] == _STRONG:
+        if kinds[flat[pixel]] == _STRONG:
             strong, strong_size = _write(strong, strong_size, corners, count)
         else:
             weak, weak_size = _write(weak, weak_size, corners, count)

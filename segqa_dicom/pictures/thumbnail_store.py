@@ -1,0 +1,146 @@
+"""Thumbnails on disk, so that a list of a thousand segments needs no case to be opened.
+
+::
+
+    ab/abcd….thumbnail     SHA-256 of the picture, then the picture; named by what it is a picture of
+
+Any number of processes may use the same folder: files appear whole, and what is damaged is drawn again. Everything in
+it can be deleted at any time. The pictures show patients; the folder is for its owner only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import time
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+
+from segqa_dicom.model import PointMm
+from segqa_dicom.pictures.cache import OpenCases
+from segqa_dicom.pictures.thumbnails import DRAWING_VERSION, thumbnail
+from segqa_dicom.uids import digest
+
+_ENDING, _PART = ".thumbnail", ".part"
+_DIGEST_BYTES = 32
+_LEFTOVER_S = 3600
+"""Nothing is written for so long; what is older was left by a process that died."""
+_PRUNE_TO = 0.9
+_RECOUNTS = 20
+"""The folder is counted anew after every 1/20 of what it may hold: other processes write there, too."""
+
+
+class Thumbnails:
+    """Thumbnails of segments: from the disk, else drawn.
+
+    folder : is made if it does not exist
+    max_bytes, max_files : those used longest ago are deleted beyond that; several processes may exceed it by a
+        twentieth each
+    """
+
+    def __init__(
+        self, cases: OpenCases, folder: Path, *, max_bytes: int = 200_000_000, max_files: int = 20_000
+    ) -> None:
+        self._cases, self._folder = cases, folder
+        self._max_bytes, self._max_files = max_bytes, max_files
+        self._lock = Lock()
+        self._bytes = self._files = self._new_bytes = self._new_files = 0
+        self._is_counted = False
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def find(
+        self, ct_series: str, segmentation: str, segment: int, point_mm: PointMm | None = None, *, size_px: int = 128
+    ) -> bytes | None:
+        """The thumbnail if it is on the disk; None if it is not, or is damaged there."""
+        path = self._path(ct_series, segmentation, segment, point_mm, size_px)
+        try:
+            content = path.read_bytes()
+            picture = content[_DIGEST_BYTES:]
+            if hashlib.sha256(picture).digest() != content[:_DIGEST_BYTES]:
+                path.unlink(missing_ok=True)
+                return None
+            os.utime(path)
+        except OSError:
+            return None
+        return picture
+
+    def get(
+        self,
+        study: str,
+        ct_series: str,
+        segmentation: str,
+        segment: int,
+        point_mm: PointMm | None = None,
+        *,
+        size_px: int = 128,
+    ) -> bytes:
+        """The thumbnail of a segment (0 = the segmentation as a whole) at a place, else at its middle.
+
+        Contours are those of the segment; of its counterparts in other models if it is empty. The case is opened if
+        the thumbnail is not on the disk. Raises what `OpenCases.open` raises, and `NoSuchSegment`.
+        """
+        if (kept := self.find(ct_series, segmentation, segment, point_mm, size_px=size_px)) is not None:
+            return kept
+        case = self._cases.open(study, ct_series, must_have=segmentation)
+        focus = []
+        if segment:
+            place = case.segment_place(segmentation, segment)
+            focus = [place] if case.bounding_box(*place) is not None else [place, *case.counterparts(*place)]
+        drawn = thumbnail(case, point_mm, focus, size_px=size_px)
+        self._keep(self._path(ct_series, segmentation, segment, point_mm, size_px), drawn)
+        return drawn
+
+    def _path(self, ct_series: str, segmentation: str, segment: int, point_mm: PointMm | None, size_px: int) -> Path:
+        """Objects never change, so their UIDs stand for their contents; places nearer than 0.1 mm are the same."""
+        place = None if point_mm is None else [round(float(value), 1) + 0.0 for value in point_mm]
+        name = digest([DRAWING_VERSION, ct_series, segmentation, segment, place, size_px])
+        return self._folder / name[:2] / f"{name}{_ENDING}"
+
+    def _keep(self, path: Path, picture: bytes) -> None:
+        """Write it; a disk that is full costs time only."""
+        part = path.with_name(f"{secrets.token_hex(16)}{_PART}")
+        content = hashlib.sha256(picture).digest() + picture
+        try:
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            part.write_bytes(content)
+            part.replace(path)
+        except OSError:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            return
+        with self._lock:
+            self._new_bytes, self._new_files = self._new_bytes + len(content), self._new_files + 1
+            if self._is_counting_due():
+                self._prune()
+
+    def _is_counting_due(self) -> bool:
+        return (
+            not self._is_counted
+            or self._new_files * _RECOUNTS >= self._max_files
+            or self._new_bytes * _RECOUNTS >= self._max_bytes
+            or self._bytes + self._new_bytes > self._max_bytes
+            or self._files + self._new_files > self._max_files
+        )
+
+    def _prune(self) -> None:
+        """Count what is there, and delete what was used longest ago if it is too much."""
+        found: list[tuple[float, int, Path]] = []
+        for path in self._folder.glob("*/*"):
+            with suppress(OSError):  # another process was quicker
+                status = path.stat()
+                if path.suffix == _ENDING:
+                    found.append((status.st_mtime, status.st_size, path))
+                elif path.suffix == _PART and time.time() - status.st_mtime > _LEFTOVER_S:
+                    path.unlink(missing_ok=True)
+        found.sort(reverse=True)
+        held_bytes, held_files = sum(size for _, size, _ in found), len(found)
+        if held_bytes > self._max_bytes or held_files > self._max_files:
+            while found and (held_bytes > _PRUNE_TO * self._max_bytes or held_files > _PRUNE_TO * self._max_files):
+                _, size, path = found.pop()
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
+                held_bytes, held_files = held_bytes - size, held_files - 1
+        self._bytes, self._files, self._new_bytes, self._new_files = held_bytes, held_files, 0, 0
+        self._is_counted = True
