@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
 import numpy as np
 
-from segqa_dicom.anatomy import knowledge, neighbours
+from segqa_dicom.anatomy import Structure, chain_members, knowledge, neighbours
 from segqa_dicom.model import PointMm
 from segqa_dicom.pictures.opened import OpenCase, SegmentIndex, Voxel
 from segqa_dicom.report.planes import voxel_at
+
+_MAX_LEVELS = 3
+"""Vertebrae and ribs that are further away say nothing about where one should be."""
 
 
 class StartReason(StrEnum):
@@ -23,7 +26,7 @@ class StartReason(StrEnum):
     COUNTERPART = "counterpart"
     """The segment is empty; another model has the structure there."""
     NEIGHBOURS = "neighbours"
-    """The segment is empty in all models; structures that lie near it in everybody lie there."""
+    """The segment is empty in all models; structures that lie beside it in everybody lie there."""
     MIDDLE = "middle"
     """Nothing is known: the middle of the volume."""
 
@@ -65,19 +68,30 @@ def start(
 
 
 def _near_neighbours(open_case: OpenCase, focus: SegmentIndex) -> Voxel | None:
-    """The mean of the centres of structures that must lie near a segment, of its model, else of any."""
+    """The mean of the centres of structures that lie beside a segment, of its model, else of any."""
     at, index = focus
     known = knowledge(open_case.segment(at, index).codes)
-    names = {name for one in neighbours(known) for name in one.to}
-    for numbers in ([at], range(len(open_case.case.segmentations))):
-        centres = [
-            open_case.centre(number, other)
-            for number in numbers
-            for other, segment in enumerate(open_case.case.segmentations[number].segments)
-            if knowledge(segment.codes).canonical in names
-        ]
-        found = [centre for centre in centres if centre is not None]
-        if found:
-            mean = np.mean(found, axis=0)
-            return round(mean[0]), round(mean[1]), round(mean[2])
+    for names in _beside(known):
+        for numbers in ([at], range(len(open_case.case.segmentations))):
+            centres = [
+                open_case.centre(number, other)
+                for number in numbers
+                for other, segment in enumerate(open_case.case.segmentations[number].segments)
+                if knowledge(segment.codes).canonical in names
+            ]
+            found = [centre for centre in centres if centre is not None]
+            if found:
+                mean = np.mean(found, axis=0)
+                return round(mean[0]), round(mean[1]), round(mean[2])
     return None
+
+
+def _beside(known: Structure) -> Iterator[set[str]]:
+    """Canonical names of what lies beside a structure: in its chain, nearest first; what it must lie near to; wholes."""
+    chain = chain_members(known)
+    if known.canonical in chain:
+        place = chain.index(known.canonical)
+        for away in range(1, _MAX_LEVELS + 1):
+            yield {name for number, name in enumerate(chain) if abs(number - place) == away}
+    yield {name for one in neighbours(known) for name in one.to}
+    yield set(known.wholes)

@@ -53,7 +53,8 @@ class Plane:
 
     rows, columns : pixels down and across
     pixel_mm : size (down, across) of a pixel, by which the browser scales the picture
-    contours : faint ones first; what has none in this plane is left out
+    contours : to be drawn in this order: faint ones, strong ones, that of the first segment in focus; what has none in
+        this plane is left out
     """
 
     view: str
@@ -102,7 +103,7 @@ def plane(
 
     view : "axial", "coronal" or "sagittal"
     index : number of the voxel along the axis through the planes, from 0; see `scene` for which side that is
-    focus : (index of segmentation, index of segment) of what is drawn strongly
+    focus : (index of segmentation, index of segment) of what is drawn strongly, what matters most first
     background : "png" shows every voxel exactly as the window makes it; "jpeg" is half as large
     Raises `NoSuchPlane`.
     """
@@ -110,7 +111,7 @@ def plane(
     if background not in MEDIA_TYPES:
         raise NoSuchPlane("a picture is png or jpeg")
     low, high = range_of(window)
-    wanted = tuple(sorted(set(focus)))
+    wanted = tuple(dict.fromkeys(focus))
     return Plane(
         view=view,
         index=index,
@@ -202,7 +203,8 @@ def _find_contours(
         for kind, drawn, path in zip(("faint", "strong"), (faint, strong), paths, strict=True):
             if path:
                 drawn.append(Contour(number, kind, path))
-    return (*faint, *strong)
+    top = focus[0][0] if focus else None
+    return (*faint, *sorted(strong, key=lambda one: one.segmentation == top))
 
 
 def outlines_in(open_case: OpenCase, planes: Planes, index: int, at: int, strong: Collection[int]) -> tuple[str, str]:
