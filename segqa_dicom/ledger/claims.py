@@ -6,7 +6,7 @@ over from can change nothing any more, even if he does not know it yet.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from sqlalchemy import ColumnElement, Connection, and_, case, or_, select, update
 
@@ -35,14 +35,18 @@ class Claims(Database):
             found = one_case(connection, and_(cases.c.case_id == case_id, or_(*claimable(now))), is_locking=True)
             return None if found is None else _taken(connection, found, owner, now, lease_s, max_attempts)
 
-    def claim_next(self, owner: str, *, now: float, lease_s: float, max_attempts: int) -> Claim | None:
+    def claim_next(
+        self, owner: str, *, now: float, lease_s: float, max_attempts: int, but: Collection[str] = ()
+    ) -> Claim | None:
         """Take a case that is there to be taken; None if there is none.
+
+        but : ids of cases that are not for this worker, unless all that is left to do is to deliver them
 
         First come those to deliver, then those whose worker was lost, then ready ones; of each the oldest.
         """
         while True:
             with self._writing() as connection:
-                found = _oldest(connection, now)
+                found = _oldest(connection, now, but)
                 if found is None:
                     return None
                 claim = _taken(connection, found, owner, now, lease_s, max_attempts)
@@ -142,9 +146,10 @@ def is_held(case_id: str, token: int) -> ColumnElement[bool]:
     )
 
 
-def _oldest(connection: Connection, now: float) -> Case | None:
+def _oldest(connection: Connection, now: float, but: Collection[str]) -> Case | None:
     """The case to be claimed next, locked."""
-    for kind in claimable(now):
+    to_deliver, *to_work_on = claimable(now)
+    for kind in (to_deliver, *(and_(kind, cases.c.case_id.not_in(but)) for kind in to_work_on)):
         # SKIP LOCKED: workers that ask at the same time look at different cases instead of waiting.
         query = select(cases).where(kind).order_by(*_OLDEST_FIRST).limit(1).with_for_update(skip_locked=True)
         row = connection.execute(query).mappings().one_or_none()

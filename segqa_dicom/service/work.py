@@ -32,6 +32,8 @@ OLDER_PAUSE_S = 2.0
 """So long a case rests while an older revision of it is under way."""
 OTHER_RULES_PAUSE_S = 15.0
 """So long a case rests that is to be reviewed by other rules than this worker has."""
+LEFT_S = 60.0
+"""So long this worker then leaves it to others, who would else have to be faster than it to get the case at all."""
 
 
 class NothingToReview(InputError):
@@ -58,13 +60,15 @@ class Worker:
         self._ruleset, self._limits = setup.ruleset(), setup.review.limits()
         self._title = TITLES[setup.review.report_title]
         self._claim: Claim | None = None
+        self._left: dict[str, float] = {}
         self._owner = f"{socket.gethostname()}:{os.getpid()}"
 
     def run_next(self) -> bool:
         """Work on the oldest case that is there to be taken; False if there is none."""
-        settings = self._settings
+        settings, now = self._settings, self._clock()
+        self._left = {case_id: left_at for case_id, left_at in self._left.items() if abs(now - left_at) < LEFT_S}
         claim = self._ledger.claim_next(
-            self._owner, now=self._clock(), lease_s=settings.lease_s, max_attempts=settings.max_attempts
+            self._owner, now=now, lease_s=settings.lease_s, max_attempts=settings.max_attempts, but=self._left
         )
         if claim is None:
             return False
@@ -291,6 +295,7 @@ class Worker:
         """The rules have changed since the case was opened: it is opened again under those of the scheduler."""
         series = claim.case.ct_series_instance_uid
         self._ledger.touch_many([Touch(series, None, arrived_at=self._clock(), check_at=self._clock())])
+        self._left[claim.case_id] = self._clock()
         reason = f"it is to be reviewed by the rules {claim.case.ruleset_hash[:12]}, which this worker does not have"
         return self._hand_back(claim, reason, OTHER_RULES_PAUSE_S)
 

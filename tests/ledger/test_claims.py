@@ -255,3 +255,21 @@ def test_a_case_put_off_by_a_clock_that_was_ahead_starts_at_once(ledger: Ledger)
     one = claimed(ledger, opened(ledger).case_id, now=ahead)
     ledger.hand_back(one.case_id, one.token, now=ahead, not_before=ahead + 60, reason="x", count_attempt=False)
     assert claim(ledger, one.case_id, NOW) is not None
+
+
+def test_a_worker_may_leave_cases_to_others_but_delivers_them(ledger: Ledger) -> None:
+    left, other = opened(ledger, "1.1"), opened(ledger, "2.1", now=NOW + 1)
+
+    def next_but_left() -> Claim | None:
+        return ledger.claim_next("w", now=NOW + 5, lease_s=LEASE_S, max_attempts=ATTEMPTS, but=[left.case_id])
+
+    found = next_but_left()
+    assert found is not None
+    assert found.case_id == other.case_id
+    assert next_but_left() is None
+    done = claimed(ledger, left.case_id, now=NOW + 5)
+    ledger.produced(done.case_id, done.token, [document()], now=NOW + 5, lease_s=LEASE_S)
+    ledger.hand_back(done.case_id, done.token, now=NOW + 5, not_before=0, reason="stop", count_attempt=False)
+    again = next_but_left()
+    assert again is not None
+    assert (again.case_id, again.to_deliver) == (left.case_id, True)
