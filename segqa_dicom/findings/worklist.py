@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from segqa_dicom.findings.index import CURRENT, FindingsIndex, json_list
 from segqa_dicom.findings.listing import VERDICTS, structures
@@ -21,7 +21,9 @@ from segqa_dicom.sr.words import clipped
 WHOLE_LABEL = "Whole segmentation"
 REASON_LENGTH = 300
 """Characters of a reason: what does not fit is in the report."""
+_FEW_REPORTS = 30
 _RANKS = (*VERDICTS, "")
+_OUTCOME_RANKS = {"FAIL": 0, "WARN": 1, "NOTRUN": 2, "PASS": 3}
 _TITLE = "Check: "
 
 
@@ -82,11 +84,22 @@ class _Report:
 
 
 @dataclass(frozen=True, slots=True)
-class _Complaint:
+class RuleOutcome:
+    """What a rule says in a document: about a segment, or about the whole.
+
+    outcome : "PASS", "WARN", "FAIL", "NOTRUN"
+    message : empty if there is none, or if of several outcomes of a rule it is not told whose it is
+    """
+
     rule: str
     title: str
+    outcome: str
     message: str
-    is_failed: bool
+
+    @property
+    def is_complaint(self) -> bool:
+        """Whether the rule is not kept; of a segment that is usable that is only worth knowing."""
+        return self.outcome in ("FAIL", "WARN")
 
 
 # ------------------------------------------------------------------------------------------------------ segments
@@ -164,7 +177,9 @@ class _Question:
     ) -> None:
         self._connection = connection
         self.reports = {report.number: report for report in _reports(connection, filters)}
-        conditions = ["s.document IN (SELECT value FROM json_each(:documents))"]
+        # Of few documents it reads the segments, of many it walks in the order of the list: SQLite cannot know which.
+        is_few = len(self.reports) <= _FEW_REPORTS
+        conditions = [_OF_FEW if is_few else _OF_MANY]
         self._values: dict[str, object] = {"documents": json_list(self.reports)}
         if filters.verdict:
             conditions.append("s.rank = :rank")
@@ -177,8 +192,8 @@ class _Question:
             self._values["rule"] = f"{CHECK}{filters.rule}"
         for word, operator, places in (("only", "IN", only), ("without", "NOT IN", without or None)):
             if places is not None:
-                conditions.append(f"(s.segmentation, s.segment) {operator} ({_PLACES.format(word)})")
-                self._values[word] = json_list((one.segmentation, one.segment) for one in places)
+                conditions.append(f"{_PLACE} {operator} (SELECT value FROM json_each(:{word}))")  # noqa: S608
+                self._values[word] = json_list(f"{one.segmentation} {one.segment}" for one in places)
         self._where = " AND ".join(conditions)
 
     def count(self) -> int:
@@ -196,7 +211,10 @@ class _Question:
         return self._connection.execute(sql, {**self._values, "limit": limit, "offset": offset}).fetchall()
 
 
-_PLACES = "SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:{})"
+_OF_FEW = "s.document IN (SELECT value FROM json_each(:documents))"
+_OF_MANY = f"+{_OF_FEW}"
+_PLACE = "s.segmentation || ' ' || s.segment"
+"""One text for both: pairs SQLite looks up one by one."""
 # Of a segment that is usable a warning is only worth knowing (see `listing`).
 _COMPLAINS = (
     "s.rank < 2 AND (s.document, s.number) IN ("  # noqa: S608 - our own words
@@ -218,9 +236,9 @@ def _segments(
     found = []
     for segmentation, segment, rank, document, group, risk, structure in rows:
         report, (label, name) = reports[document], known.get(structure, ("", ""))
-        complaints: list[_Complaint] = []
+        complaints: list[RuleOutcome] = []
         if rank < _RANKS.index("usable"):
-            complaints = _explained(told[document, group], told[document, 0], label)
+            complaints = explained(told[document, group], told[document, 0], label)
         found.append(
             MachineSegment(
                 place=Place(segmentation, segment),
@@ -386,10 +404,10 @@ def _report(row: tuple[int, str, str, str, str, str, str, float, str, str | None
 # --------------------------------------------------------------------------------------------------- in words
 
 
-def _complaints(
+def rule_outcomes(
     connection: sqlite3.Connection, groups: Sequence[tuple[int, int]]
-) -> dict[tuple[int, int], list[_Complaint]]:
-    """The complaints of groups (0 = the whole), those that failed first, else in the order of the document.
+) -> dict[tuple[int, int], list[RuleOutcome]]:
+    """What rules say in groups of documents, by their numbers (group 0 = the whole): worst first, else in their order.
 
     A document has the outcomes of all rules and then what there is to say about them, by the same names. Where a rule
     has several outcomes, its texts are told apart by their order, if there is one for each.
@@ -418,7 +436,7 @@ def _complaints(
     }
 
 
-def _worst_first(outcomes: Sequence[tuple[str, str, str]], texts: Mapping[str, Sequence[str]]) -> list[_Complaint]:
+def _worst_first(outcomes: Sequence[tuple[str, str, str]], texts: Mapping[str, Sequence[str]]) -> list[RuleOutcome]:
     count = Counter(name for name, _, _ in outcomes)
     seen: Counter[str] = Counter()
     found = []
@@ -426,26 +444,32 @@ def _worst_first(outcomes: Sequence[tuple[str, str, str]], texts: Mapping[str, S
         at, said = seen[name], texts[name]
         seen[name] += 1
         message = said[at] if at < len(said) and len(said) == count[name] else ""
-        if outcome in ("FAIL", "WARN"):
-            found.append(_Complaint(name.removeprefix(CHECK), title.removeprefix(_TITLE), message, outcome == "FAIL"))
-    return sorted(found, key=lambda one: not one.is_failed)
+        found.append(RuleOutcome(name.removeprefix(CHECK), title.removeprefix(_TITLE), outcome, message))
+    return sorted(found, key=lambda one: _OUTCOME_RANKS.get(one.outcome, len(_OUTCOME_RANKS)))
 
 
-def _explained(own: Sequence[_Complaint], whole: Sequence[_Complaint], label: str) -> list[_Complaint]:
-    """Complaints of a segment; what is said once about several structures is taken from where it stands."""
-    explained = []
+def _complaints(
+    connection: sqlite3.Connection, groups: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], list[RuleOutcome]]:
+    found = rule_outcomes(connection, groups)
+    return {group: [one for one in outcomes if one.is_complaint] for group, outcomes in found.items()}
+
+
+def explained(own: Sequence[RuleOutcome], whole: Sequence[RuleOutcome], label: str) -> list[RuleOutcome]:
+    """Outcomes of a segment; what is said once about several structures is taken from where it stands."""
+    found = []
     for one in own:
         same = [other for other in whole if other.rule == one.rule and other.message]
         naming = [other for other in same if label and label.casefold() in other.message.casefold()]
         chosen = naming or (same if len(same) == 1 else [])
-        explained.append(one if one.message or not chosen else chosen[0])
-    return explained
+        found.append(replace(one, message=chosen[0].message) if chosen and not one.message else one)
+    return found
 
 
-def _reason(complaints: Sequence[_Complaint]) -> str:
+def _reason(complaints: Sequence[RuleOutcome]) -> str:
     said = [one.message or one.title or one.rule for one in complaints]
     return clipped("; ".join(dict.fromkeys(said)), REASON_LENGTH)
 
 
-def _rules(complaints: Sequence[_Complaint]) -> tuple[str, ...]:
+def _rules(complaints: Sequence[RuleOutcome]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one.rule for one in complaints))
