@@ -223,6 +223,8 @@ annotation_documents = Table(
     METADATA,
     Column("document", _UID, primary_key=True),
     Column("looked_at", Double, nullable=False),
+    # Why its annotations lie nowhere; empty if they do.
+    Column("reason", Text, nullable=False),
 )
 
 located_annotations = Table(
@@ -230,9 +232,9 @@ located_annotations = Table(
     METADATA,
     Column("document", _UID, primary_key=True),
     Column("group_number", Integer, primary_key=True),
-    # Empty: it lies on no segment.
-    Column("segmentation", _UID, nullable=False),
-    Column("segment", Integer, nullable=False),
+    # Empty: it lies on no segment. One annotation may lie on the results of several models.
+    Column("segmentation", _UID, primary_key=True),
+    Column("segment", Integer, primary_key=True),
     Column("study", _UID, nullable=False, index=True),
     Column("content", JSON, nullable=False),
     Index("annotations_of_segment", "segmentation", "segment"),

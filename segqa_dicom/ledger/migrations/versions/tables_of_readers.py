@@ -109,13 +109,14 @@ def _make_annotations() -> None:
         "annotation_documents",
         sa.Column("document", _UID, primary_key=True),
         sa.Column("looked_at", sa.Double, nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
     )
     op.create_table(
         "located_annotations",
         sa.Column("document", _UID, primary_key=True),
         sa.Column("group_number", sa.Integer, primary_key=True),
-        sa.Column("segmentation", _UID, nullable=False),
-        sa.Column("segment", sa.Integer, nullable=False),
+        sa.Column("segmentation", _UID, primary_key=True),
+        sa.Column("segment", sa.Integer, primary_key=True),
         sa.Column("study", _UID, nullable=False),
         sa.Column("content", sa.JSON, nullable=False),
     )
