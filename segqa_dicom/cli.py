@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from segqa_dicom import __version__, terminal
+from segqa_dicom.cli_agreement import COMMANDS as COMMANDS_OF_AGREEMENT
 from segqa_dicom.cli_findings import COMMANDS as COMMANDS_OF_FINDINGS
 from segqa_dicom.cli_service import COMMANDS
 from segqa_dicom.cli_viewer import COMMANDS as COMMANDS_OF_VIEWER
@@ -393,7 +394,7 @@ def _exit_code(batch: Batch) -> int:
     return DONE
 
 
-for _command in (*COMMANDS, *COMMANDS_OF_FINDINGS, *COMMANDS_OF_VIEWER):
+for _command in (*COMMANDS, *COMMANDS_OF_FINDINGS, *COMMANDS_OF_VIEWER, *COMMANDS_OF_AGREEMENT):
     cli.add_command(_command)
 
 

@@ -161,7 +161,7 @@ def pair_agreement(
         tau_b=_estimate(resampling, lambda sums: _tau_b(_tables(sums)), Undefined.CONSTANT_READER),
         mean_first=float(one.mean()) if has_subjects else None,
         mean_second=float(two.mean()) if has_subjects else None,
-        bias=mean_with_interval(two - one, bootstrap=bootstrap, cluster=cluster),
+        bias=_estimate(resampling, _mean_difference, Undefined.TOO_FEW),
         signed_rank=signed_rank(two - one),
     )
 
@@ -228,6 +228,13 @@ def mean_with_interval(
     column = np.asarray(values, float).reshape(-1, 1)
     features = np.hstack([column, np.ones_like(column)])
     return _estimate(_resampling(features, cluster, bootstrap), _ratio, Undefined.TOO_FEW)
+
+
+def proportion(values: Sequence[bool], *, bootstrap: Bootstrap, cluster: Sequence[object] | None = None) -> Estimate:
+    """Share of subjects for which something holds: Wilson if all are independent, else BCa over clusters."""
+    is_true = np.asarray(values, bool).reshape(-1, 1)
+    features = np.hstack([is_true, ~is_true]).astype(float)
+    return _proportion(_resampling(features, cluster, bootstrap), np.array([True, False]))
 
 
 def wilson(successes: int, n: int, *, level: float = 0.95) -> Estimate:
@@ -385,6 +392,11 @@ def _kappa(tables: _Floats, disagreement: _Floats) -> _Floats:
     by_chance = np.einsum("...i,ij,...j->...", tables.sum(axis=-1), disagreement, tables.sum(axis=-2))
     result: _Floats = 1 - _divided(observed * tables.sum(axis=(-2, -1)), by_chance)
     return result
+
+
+def _mean_difference(sums: _Floats) -> _Floats:
+    differences = np.subtract.outer(np.arange(GRADES), np.arange(GRADES)).T.reshape(-1).astype(float)
+    return _divided(sums @ differences, sums.sum(axis=-1))
 
 
 def _tau_b(tables: _Floats) -> _Floats:

@@ -30,7 +30,7 @@ BOOTSTRAP = Bootstrap(seed=7, resamples=200)
 FLEISS_1971 = """
     444444 222555 233335 555555 222444 113333 333355 113334 114444 555555 144444 124444 222333 144444 224445
     333335 111455 111112 224444 133555 555555 244444 224555 114444 144445 222224 111155 224444 133333 555555
-""".split()
+""".split()  # noqa: SIM905 - as a table
 # Krippendorff 2011, section C: four observers, twelve units, missing data; "." = not observed
 KRIPPENDORFF_2011 = ("123321412...", "1233224125.3", ".3332342251.", "12332441251.")
 GRADE_PAIRS = st.lists(st.tuples(st.integers(1, GRADES), st.integers(1, GRADES)), min_size=2, max_size=40)

@@ -1,0 +1,322 @@
+"""The command about agreement between readers: agreement."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from segqa_dicom import terminal
+from segqa_dicom.errors import ConfigurationError, InputError
+
+if TYPE_CHECKING:
+    from rich.table import Table as ShownTable
+
+    from segqa_dicom.findings import FindingsIndex
+    from segqa_dicom.ledger import Ledger
+    from segqa_dicom.measures.agreement import Estimate
+    from segqa_dicom.reviews.agreement import AgreementReport, Group, Pair, Rating
+    from segqa_dicom.reviews.model import SignedReview
+    from segqa_dicom.reviews.tables import Layout, Table
+    from segqa_dicom.service import Setup
+
+_EPILOG = """
+\b
+Examples:
+  segqa agreement                                  what readers have signed in the archive
+  segqa agreement --csv aimi_lung_ct_qa.csv        a table, without any archive
+  segqa agreement --csv anna=a/annotations.csv --csv bert=b/annotations.csv --minor-changes 3
+
+\b
+Exit codes:
+  0  done
+  1  some lines of a table could not be used (each is named), or the archive does not answer
+  2  the call is wrong, or there is no such table or index
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.option(
+    "--csv",
+    "tables",
+    multiple=True,
+    metavar="[NAME=]FILE",
+    help="Ratings of a table instead of those in the archive; NAME is the reader if the table names none. "
+    "Several times = together.",
+)
+@click.option(
+    "--format",
+    "layout",
+    type=click.Choice(["aimi", "segmentation-review"]),
+    help="Of the tables.  [default: as their first line says]",
+)
+@click.option(
+    "--minor-changes",
+    type=click.Choice(["3", "4"]),
+    help="What SegmentationReview's 2 (acceptable, minor changes) is: 3 minor edits needed, 4 stylistic edits only.",
+)
+@click.option("--archive", metavar="DIR|URL", help="As for `segqa serve`.  [default: ./segqa-archive]")
+@click.option("--ledger", metavar="URL", help="As for `segqa serve`.")
+@click.option("--structure", "structures", multiple=True, metavar="NAME", help="Only this one; several times = any.")
+@click.option("--reader", "readers", multiple=True, metavar="NAME", help="Only this one; several times = these.")
+@click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
+@click.option(
+    "--svg",
+    "svg_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A picture: tables of grades, and intervals of kappa.",
+)
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(min=0), help="Of the resamples.")
+@click.option("--resamples", default=2000, show_default=True, type=click.IntRange(100, 100_000), metavar="N")
+@click.option(
+    "--minimum",
+    default=10,
+    show_default=True,
+    type=click.IntRange(min=2),
+    metavar="N",
+    help="Subjects in common; with fewer there are counts only.",
+)
+def agreement(
+    tables: Sequence[str],
+    layout: str | None,
+    minor_changes: str | None,
+    archive: str | None,
+    ledger: str | None,
+    structures: Sequence[str],
+    readers: Sequence[str],
+    as_json: bool,  # noqa: FBT001 - click passes options by name
+    svg_file: Path | None,
+    seed: int,
+    resamples: int,
+    minimum: int,
+) -> None:
+    """Say how far readers agree with each other and with themselves, with confidence intervals.
+
+    From what they have signed in the archive, or from tables of ratings.
+    """
+    from segqa_dicom.reviews.agreement import agreement as agreement_of
+    from segqa_dicom.reviews.agreement import as_json as to_json
+
+    if tables:
+        ratings, has_problems = _ratings_of_files(tables, layout, minor_changes or "")
+    else:
+        ratings, has_problems = _ratings_of_archive(archive, ledger), False
+    report = agreement_of(
+        ratings, seed=seed, resamples=resamples, minimum=minimum, readers=readers, structures=structures
+    )
+    if svg_file is not None:
+        from segqa_dicom.reviews.agreement_figure import agreement_figure
+
+        _write(svg_file, agreement_figure(report))
+    if as_json:
+        click.echo(json.dumps(to_json(report), indent=2, allow_nan=False))
+    else:
+        _show(report)
+    sys.exit(1 if has_problems else 0)
+
+
+COMMANDS: tuple[click.Command, ...] = (agreement,)
+
+
+def _ratings_of_files(files: Sequence[str], layout: str | None, minor_changes: str) -> tuple[list[Rating], bool]:
+    """All ratings in tables, and whether some lines could not be used; these are told on standard error."""
+    from segqa_dicom.reviews.agreement import ratings_of_tables
+    from segqa_dicom.reviews.tables import Layout
+
+    found: list[tuple[str, Table]] = []
+    for given in files:
+        reader, path = _reader_and_path(given)
+        table = _table(path, reader, Layout(layout) if layout else None, minor_changes)
+        for problem in table.problems:
+            click.echo(f"{path.name}, line {problem.line}: {problem.message}", err=True)
+        found.append((path.name, table))
+    return ratings_of_tables(found), any(table.problems for _, table in found)
+
+
+def _reader_and_path(given: str) -> tuple[str, Path]:
+    name, equals, file = given.partition("=")
+    return (name, Path(file)) if equals and not Path(given).exists() else ("", Path(given))
+
+
+def _table(path: Path, reader: str, layout: Layout | None, minor_changes: str) -> Table:
+    from segqa_dicom.reviews.tables import decoded, read_table
+
+    try:
+        table = read_table(decoded(path.read_bytes()), layout=layout, reader=reader, minor_changes=minor_changes)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    except InputError as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+    if any(not row.reader for row in table.rows):
+        raise ConfigurationError(f"{path} does not say who rated; call it --csv NAME={path}")
+    return table
+
+
+@dataclass(frozen=True)
+class _Service:
+    """What the service knows of readers."""
+
+    setup: Setup
+    ledger: Ledger
+    index: FindingsIndex
+    reviews: list[SignedReview]
+
+
+@contextmanager
+def _service(archive: str | None, ledger: str | None) -> Iterator[_Service]:
+    """The reviews that the index of findings knows now; looking makes neither an archive nor an index."""
+    from segqa_dicom.config import ServiceSettings, from_environment
+    from segqa_dicom.findings import FILE_NAME, FindingsIndex
+    from segqa_dicom.reviews.memory import ReviewMemory
+    from segqa_dicom.service import Setup
+
+    setup = Setup.from_settings(from_environment(ServiceSettings), archive=archive, ledger=ledger)
+    path = setup.data / FILE_NAME
+    index = FindingsIndex(path)
+    if not path.is_file() or not index.is_filled():
+        raise ConfigurationError(f"there is no index at {path}; `segqa serve` or `segqa reindex` makes it")
+    with setup.open_ledger() as opened:
+        opened.migrate()
+        memory = ReviewMemory(
+            opened, setup.open_archive(), index, setup.ruleset().vocabulary, limits=setup.review.limits()
+        )
+        memory.refresh()
+        yield _Service(setup, opened, index, memory.current())
+
+
+def _ratings_of_archive(archive: str | None, ledger: str | None) -> list[Rating]:
+    from segqa_dicom.reviews.ratings import all_ratings
+
+    with _service(archive, ledger) as service:
+        return all_ratings(service.reviews, service.ledger.imported(is_waiting=True), service.index)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _show(report: AgreementReport) -> None:
+    console = terminal.console()
+    console.print(f"{report.n_ratings} ratings of {report.overall.n_subjects} subjects with grades")
+    if not report.readers:
+        return
+    console.print(_readers(report))
+    groups = [group for group in (report.overall, *report.structures) if group.pairs]
+    if groups:
+        console.print(_pairs(groups, report.repeats, report.minimum))
+        console.print(_together(groups))
+    else:
+        console.print("no two readers have rated the same")
+    for note in report.notes:
+        console.print(note)
+
+
+def _readers(report: AgreementReport) -> ShownTable:
+    table = _new_table("Readers", ("reader",), ("graded", "not assessable", "mean", "acceptable", "shared", "bias"))
+    for one in report.readers:
+        table.add_row(
+            _plain(one.reader),
+            str(one.n_rated),
+            str(one.n_not_assessable),
+            "" if one.mean is None else f"{one.mean:.2f}",
+            _number(one.acceptable),
+            str(one.n_shared),
+            _number(one.bias, sign="+"),
+        )
+    table.caption = "bias: own grade minus the mean grade of the others; acceptable: 4 or 5"
+    return table
+
+
+def _pairs(groups: Sequence[Group], repeats: Sequence[Pair], minimum: int) -> ShownTable:
+    headings = ("n", "exact", "within one", "kappa", "quadratic kappa", "acceptable", "its kappa", "tau-b", "bias (p)")
+    table = _new_table("Pairs of readers", ("structure", "readers"), headings)
+    rows = [
+        (group.structure or "all", f"{pair.first}, {pair.second}", pair) for group in groups for pair in group.pairs
+    ]
+    for structure, names, pair in [*rows, *(("all", f"{pair.first} twice", pair) for pair in repeats)]:
+        table.add_row(_plain(structure), _plain(names), str(pair.n_subjects), *_statistics(pair, minimum))
+    table.caption = (
+        "kappa: Cohen's; words after Landis and Koch; bias: second minus first, p of Wilcoxon's signed-rank test"
+    )
+    return table
+
+
+def _statistics(pair: Pair, minimum: int) -> list[str]:
+    found = pair.statistics
+    if found is None:
+        return [f"fewer than {minimum}"]
+    rank = found.signed_rank
+    return [
+        _number(found.exact),
+        _number(found.within_one),
+        _number(found.kappa),
+        _with_word(found.kappa_quadratic),
+        _number(found.acceptable),
+        _number(found.kappa_acceptable),
+        _number(found.tau_b),
+        _number(found.bias, sign="+") + ("" if rank.p is None else f"\np {rank.p:.2g}"),
+    ]
+
+
+def _together(groups: Sequence[Group]) -> ShownTable:
+    headings = ("n of two or more", "alpha, ordinal", "alpha, nominal", "alpha, interval", "n of all", "Fleiss' kappa")
+    table = _new_table("All readers together", ("structure",), headings)
+    for group in groups:
+        table.add_row(
+            _plain(group.structure or "all"),
+            str(group.n_several),
+            _number(group.alpha_ordinal),
+            _number(group.alpha_nominal),
+            _number(group.alpha_interval),
+            str(group.n_complete),
+            _number(group.fleiss),
+        )
+    table.caption = "alpha: Krippendorff's; Fleiss' kappa of three or more readers where all have graded"
+    return table
+
+
+def _new_table(title: str, texts: Sequence[str], numbers: Sequence[str]) -> ShownTable:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    for heading in texts:
+        table.add_column(heading)
+    for heading in numbers:
+        table.add_column(heading, justify="right")
+    return table
+
+
+def _plain(text: str) -> str:
+    """Names are no markup."""
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _number(estimate: Estimate | None, *, sign: str = "") -> str:
+    """The number, and below it the ends of its interval, or why there is none."""
+    if estimate is None:
+        return ""
+    if estimate.value is None:
+        return f"undefined: {estimate.reason}"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:{sign}.2f}\n{estimate.reason}"
+    return f"{estimate.value:{sign}.2f}\n{estimate.low:.2f}, {estimate.high:.2f}"
+
+
+def _with_word(kappa: Estimate) -> str:
+    from segqa_dicom.measures.agreement import landis_koch
+
+    words = "" if kappa.value is None or kappa.low is None else f"\n{landis_koch(kappa.value)}"
+    return _number(kappa) + words
