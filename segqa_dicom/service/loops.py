@@ -78,7 +78,10 @@ class _Held:
 
 
 def web_loop(setup: Setup, addresses: Addresses, ready: Ready) -> None:
-    """DICOMweb, health, metrics."""
+    """DICOMweb, pages of readers, health, metrics."""
+    from segqa_dicom.findings import FILE_NAME, FindingsIndex
+    from segqa_dicom.pictures import OpenCases
+    from segqa_dicom.reviews.desk import ReviewDesk
     from segqa_dicom.service.arrivals import Arrivals
     from segqa_dicom.web import PART_PREFIX, create_app, run_web
 
@@ -93,6 +96,23 @@ def web_loop(setup: Setup, addresses: Addresses, ready: Ready) -> None:
 
     inbox = setup.open_inbox()
     inbox.remove_parts(PART_PREFIX)
+    index, vocabulary = FindingsIndex(setup.data / FILE_NAME), setup.ruleset().vocabulary
+    cases = OpenCases(
+        archive,
+        folder=setup.data / "pictures",
+        limits=limits,
+        max_bytes=setup.settings.picture_memory_bytes,
+    )
+    desk = ReviewDesk(
+        ledger=ledger,
+        archive=archive,
+        index=index,
+        cases=cases,
+        vocabulary=vocabulary,
+        settings=setup.settings,
+        folder=setup.work_folder,
+        limits=limits,
+    )
     app = create_app(
         archive=archive,
         ledger=ledger,
@@ -101,6 +121,10 @@ def web_loop(setup: Setup, addresses: Addresses, ready: Ready) -> None:
         service=setup.settings,
         archive_url="" if setup.is_folder else setup.archive,
         on_stored=note,
+        findings_index=index,
+        desk=desk,
+        cases=cases,
+        vocabulary=vocabulary,
     )
     run_web(app, host=addresses.host, port=addresses.http_port, ready=ready)
 

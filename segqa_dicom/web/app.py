@@ -13,9 +13,12 @@ from starlette.routing import BaseRoute, Route
 
 from segqa_dicom.archive import Archive, Instance
 from segqa_dicom.archive.folder_keys import Level
+from segqa_dicom.checks.vocabulary import Vocabulary, default_vocabulary
 from segqa_dicom.config import ServiceSettings, Settings
 from segqa_dicom.findings import FILE_NAME, FindingsIndex
 from segqa_dicom.inbox import Inbox
+from segqa_dicom.pictures import OpenCases, Thumbnails
+from segqa_dicom.reviews.desk import ReviewDesk
 from segqa_dicom.web import stow, wado
 from segqa_dicom.web.capabilities import capabilities
 from segqa_dicom.web.deleting import delete
@@ -23,8 +26,13 @@ from segqa_dicom.web.findings import findings
 from segqa_dicom.web.health import healthz, status_page
 from segqa_dicom.web.metrics import add_metrics, metrics
 from segqa_dicom.web.middleware import Observed
-from segqa_dicom.web.problems import HANDLERS, Problem
+from segqa_dicom.web.pages.guard import Guard
+from segqa_dicom.web.pages.routes import page_routes
+from segqa_dicom.web.pages.state import Pages
 from segqa_dicom.web.pages.static import STATIC, static
+from segqa_dicom.web.pages.users import identify_by
+from segqa_dicom.web.pages.views import Views
+from segqa_dicom.web.problems import HANDLERS, Problem
 from segqa_dicom.web.proxy import proxy_routes
 from segqa_dicom.web.qido import search
 from segqa_dicom.web.rendered import retrieve_rendered, retrieve_thumbnail
@@ -50,6 +58,9 @@ def create_app(
     on_stored: Callable[[Sequence[Instance]], None] = _nobody,
     clock: Callable[[], float] = time.time,
     findings_index: FindingsIndex | None = None,
+    desk: ReviewDesk | None = None,
+    cases: OpenCases | None = None,
+    vocabulary: Vocabulary | None = None,
 ) -> Starlette:
     """The service in HTTP.
 
@@ -57,13 +68,16 @@ def create_app(
     archive_url : of the archive's own DICOMweb, where the archive is not a folder; then ours passes questions on to it
     on_stored : told of what STOW-RS has stored, or stored again, before the sender gets its answer; called in a thread
     findings_index : what documents say; None = the index in the data folder, in which the inbox lies
+    desk, cases : of readers; without them there are no pages for readers
+    vocabulary : what readers can say; None = that of the default rule set
+    Raises `ConfigurationError` for settings that contradict each other.
     """
     findings_index = findings_index or FindingsIndex(inbox.folder.parent / FILE_NAME)
     state = State(archive, ledger, inbox, settings, service, archive_url, on_stored, clock, findings_index)
     registry, request_metrics = add_metrics(state)
     app = Starlette(
         routes=[
-            Route("/", status_page),
+            *(page_routes() if desk and cases else [Route("/", status_page)]),
             Route("/status", status_page),
             Route(f"{STATIC}/{{version}}/{{name}}", static),
             Route("/healthz", healthz),
@@ -73,9 +87,14 @@ def create_app(
             *(proxy_routes(archive_url, service) if archive_url else _dicom_web()),
         ],
         exception_handlers=dict(HANDLERS),
-        middleware=[Middleware(Observed, metrics=request_metrics)],
+        middleware=[Middleware(Observed, metrics=request_metrics), Middleware(Guard, service=service)],
     )
-    app.state.segqa, app.state.registry = state, registry
+    app.state.segqa, app.state.registry, app.state.pages = state, registry, None
+    if desk and cases:
+        views = Views(findings_index, archive, inbox.folder.parent)
+        thumbnails = Thumbnails(cases, inbox.folder.parent / "thumbnails")
+        words = vocabulary or default_vocabulary()
+        app.state.pages = Pages(desk, cases, thumbnails, views, words, identify_by(service))
     return app
 
 

@@ -1,0 +1,114 @@
+"""What the pages of readers share, and what every one of them does first and last."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from segqa_dicom import log
+from segqa_dicom.checks.vocabulary import Vocabulary
+from segqa_dicom.errors import InputError, PeerError
+from segqa_dicom.pictures import NoSuchPlane, NoSuchSegment, NothingToShow, OpenCases, Thumbnails
+from segqa_dicom.report.review import Reviewer
+from segqa_dicom.reviews.desk import NotYours, ReviewDesk
+from segqa_dicom.web.pages.guard import token_of, with_token
+from segqa_dicom.web.pages.rendering import error_page, render
+from segqa_dicom.web.pages.users import Identify, shown_name
+from segqa_dicom.web.pages.views import Views
+from segqa_dicom.web.problems import Problem
+from segqa_dicom.web.viewer import root_path
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """What the handlers of the pages share.
+
+    identify : tells who asks
+    views : what the machine says about segments, and what others drew on them
+    """
+
+    desk: ReviewDesk
+    cases: OpenCases
+    thumbnails: Thumbnails
+    views: Views
+    vocabulary: Vocabulary
+    identify: Identify
+
+
+def pages_of(request: Request) -> Pages:
+    """The pages of the application that a request came to."""
+    return cast("Pages", request.app.state.pages)
+
+
+def reader_of(request: Request) -> Reviewer:
+    """Who asks; raises `Problem` 401 if nobody is signed in."""
+    return pages_of(request).identify(request)
+
+
+async def shown(request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
+    """A page for a reader, with the token for changes and how much waits to be signed or decided."""
+    reader, desk = reader_of(request), pages_of(request).desk
+
+    def waiting() -> list[tuple[str, int]]:
+        to_sign = sum(len(one.segments) for one in desk.unsigned(reader))
+        return [("/sign", to_sign), ("/adjudicate", len(desk.adjudication_tasks(reader)))]
+
+    counts = await run_in_threadpool(waiting)
+    name = shown_name(reader.name) or reader.login
+    return with_token(
+        request,
+        render(template, request, status=status, reader=name, counts=counts, csrf=token_of(request), **values),
+    )
+
+
+def page(handler: Handler) -> Handler:
+    """A handler of pages: what goes wrong in it is said on a page, not as JSON."""
+
+    async def answered(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except (Problem, InputError, PeerError) as error:
+            status, message = _said(error)
+            if status >= 500:
+                log.event("request_failed", error=type(error).__name__)
+            return error_page(status, message, root=root_path(request))
+
+    return answered
+
+
+def _said(error: Exception) -> tuple[int, str]:
+    if isinstance(error, Problem):
+        return error.status, error.message
+    if isinstance(error, PeerError):
+        return 503, "the archive or the ledger does not answer now; try again"
+    return status_of(error), str(error)
+
+
+def status_of(error: Exception) -> int:
+    """HTTP status of what a reader asked for wrongly."""
+    if isinstance(error, NoSuchPlane | NoSuchSegment | NothingToShow):
+        return 404
+    return 403 if isinstance(error, NotYours) else 400
+
+
+def uid_in(values: Mapping[str, Any], name: str) -> str:
+    """A UID of a path; raises `Problem` 404 for what is none."""
+    value = str(values[name])
+    if not value or len(value) > 64 or not set(value) <= set("0123456789."):
+        raise Problem(404, "there is no such thing")
+    return value
+
+
+def number_in(values: Mapping[str, Any], name: str) -> int:
+    """A number from 0 of a path; raises `Problem` 404 for what is none."""
+    value = str(values[name])
+    if not (value.isascii() and value.isdecimal() and len(value) < 6):
+        raise Problem(404, "there is no such thing")
+    return int(value)

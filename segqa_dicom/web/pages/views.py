@@ -1,0 +1,38 @@
+"""What the archive's documents say about a segment, as the review page shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from segqa_dicom.archive import Archive
+from segqa_dicom.findings import FindingsIndex
+from segqa_dicom.reviews.model import Annotation, MachineView, Place
+
+
+def _none(_: Place) -> Sequence[Annotation]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """Asks documents of the archive; blocks.
+
+    folder : for files of the archive while they are read
+    annotations : what was drawn on a segment in other programs
+    """
+
+    index: FindingsIndex
+    archive: Archive
+    folder: Path
+    annotations: Callable[[Place], Sequence[Annotation]] = _none
+
+    def machine_view(self, place: Place) -> MachineView | None:
+        """All that the machine's documents say; None if there are none."""
+        try:
+            from segqa_dicom.reviews.machine import machine_view
+        except ImportError:
+            return None
+
+        return machine_view(self.index, self.archive, place, self.folder)
