@@ -381,6 +381,10 @@ class ReviewDesk:
         """Send documents that the archive has not confirmed; returns how many it has. For a job, and at the start."""
         return deliver(self._ledger, self._archive, self._index, now=self._clock())
 
+    def forget_deleted(self) -> int:
+        """Forget reviews whose documents were deleted in the archive; returns how many. For a job."""
+        return self._memory.forget_deleted()
+
     def _sign(self, reviewer: Reviewer, segmentation: str, *, is_signed: bool) -> list[Document]:
         machine = machine_segment(self._index, Place(segmentation, WHOLE))
         if machine is None:

@@ -55,8 +55,10 @@ def standing(mark: DraftMark | None, review: SignedReview | None, segment: int) 
         return Standing(Status.OPEN if said is None else Status.SIGNED, None, review, said)
     if said is not None and review is not None and _is_outdated(mark, review):
         return Standing(Status.SIGNED, mark, review, said)
-    if mark.state is DraftState.SIGNED:
-        return Standing(Status.DONE if said is None else Status.SIGNED, mark, review, said)
+    if mark.state is DraftState.SIGNED and said is None:
+        # Taken back by the document that it is in, or in one that is gone.
+        is_taken_back = review is not None and mark.document == review.document
+        return Standing(Status.OPEN if is_taken_back else Status.DONE, mark, review)
     return Standing(_STATUS[mark.state], mark, review, said)
 
 

@@ -11,6 +11,8 @@ from segqa_dicom import log
 from segqa_dicom.archive.feed import Feed
 from segqa_dicom.errors import PeerError
 from segqa_dicom.findings import FILE_NAME, MODALITIES, FindingsIndex, index_news
+from segqa_dicom.reviews.delivery import deliver
+from segqa_dicom.reviews.memory import ReviewMemory
 from segqa_dicom.service.arrivals import Arrivals
 from segqa_dicom.service.intake import BATCH, Intake
 from segqa_dicom.service.readiness import QUIET_S
@@ -74,11 +76,21 @@ class Coordinator:
         self._feed: Feed | None = None
         self._documents: Feed | None = None
         self._findings = FindingsIndex(setup.data / FILE_NAME)
+        self._reviews = ReviewMemory(
+            self._ledger,
+            self._archive,
+            self._findings,
+            setup.ruleset().vocabulary,
+            folder=setup.work_folder,
+            limits=limits,
+        )
         self._jobs = [
             _Job("intake", self._take_in, _TICK_S),
             _Job("schedule", self._schedule, 0.5),
             _Job("sweep", self._sweep, settings.sweep_s),
             _Job("findings", self._index_documents, settings.poll_s),
+            _Job("reviews", self._deliver_reviews, settings.poll_s),
+            _Job("deleted reviews", self._forget_reviews, settings.sweep_s),
         ]
         if not setup.is_folder:
             self._jobs.append(_Job("feed", self._read_feed, settings.poll_s))
@@ -173,6 +185,16 @@ class Coordinator:
             budget_s=_INDEXING_S,
         )
         return not found.is_done
+
+    def _deliver_reviews(self, now: float) -> bool:
+        """Documents of readers that the archive has not confirmed: it was away, or their process was killed."""
+        deliver(self._ledger, self._archive, self._findings, now=now)
+        self._reviews.refresh()
+        return False
+
+    def _forget_reviews(self, _: float) -> bool:
+        self._reviews.forget_deleted()
+        return False
 
     def _read_feed(self, now: float) -> bool:
         if self._feed is None:

@@ -1,0 +1,38 @@
+"""Offices, each test its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from segqa_dicom.reviews.desk import ReviewDesk
+from tests.reviews.office import Office, make_reviewed
+from tests.servers.postgres import PostgresCluster, postgres_cluster
+
+
+@pytest.fixture(scope="session")
+def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A reviewed archive to be copied; nobody may change it."""
+    return make_reviewed(tmp_path_factory.mktemp("reviewed"))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresCluster]:
+    """One cluster for the tests of this process."""
+    with postgres_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def office(reviewed: Path, tmp_path: Path) -> Iterator[Office]:
+    """An office with a ledger on SQLite."""
+    made = Office(reviewed, tmp_path / "office")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def desk(office: Office) -> ReviewDesk:
+    return office.desk()
