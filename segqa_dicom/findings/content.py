@@ -46,7 +46,7 @@ MAX_ITEMS = 250_000
 MAX_REFERENCES = 250_000
 MAX_TEXT = 4_000
 """Characters of a text that are kept."""
-MAX_POINTS = 100
+MAX_POINTS = 3000
 """Coordinates of a graphic that are kept."""
 
 FINDING_SITES = (codes.FINDING_SITE, Code("G-C0E3", "SRT"))
@@ -94,10 +94,14 @@ class ReferencedInstance:
 
 @dataclass(frozen=True, slots=True)
 class Graphic:
-    """Coordinates; `data` has at most `MAX_POINTS` numbers of them."""
+    """Coordinates; `data` has at most `MAX_POINTS` numbers of them.
+
+    frame_of_reference_uid : of coordinates in the patient (SCOORD3D)
+    """
 
     type: str
     data: tuple[float, ...]
+    frame_of_reference_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,7 +418,8 @@ def _reference(reader: _Reader, node: _Node) -> ReferencedInstance | None:
 
 def _graphic(reader: _Reader, node: _Node) -> Graphic | None:
     kind = reader.text(node, "GraphicType")
-    return Graphic(kind, reader.floats(node, "GraphicData")) if kind else None
+    frame_of_reference = _uid(reader.text(node, "ReferencedFrameOfReferenceUID"))
+    return Graphic(kind, reader.floats(node, "GraphicData"), frame_of_reference) if kind else None
 
 
 def _uid(text: str) -> str:

@@ -389,7 +389,10 @@ def _sentence(context: _Context) -> str:
 
 def _in_words(words: Words, said: SegmentReview) -> str:
     parts = [words.name("ratings", said.rating)] if said.rating else []
-    parts += [words.finding(one) for one in said.findings]
+    parts += [
+        f"{words.finding(one)} ({human.line_text(one.comment)})" if one.comment else words.finding(one)
+        for one in said.findings
+    ]
     if said.action:
         parts.append(f"proposed action: {words.name('actions', said.action).lower()}")
     if said.comment:
