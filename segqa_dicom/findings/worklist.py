@@ -238,7 +238,7 @@ def _segments(
         report, (label, name) = reports[document], known.get(structure, ("", ""))
         complaints: list[RuleOutcome] = []
         if rank < _RANKS.index("usable"):
-            complaints = explained(told[document, group], told[document, 0], label)
+            complaints = explained(told[document, group], told[document, 0], label, name)
         found.append(
             MachineSegment(
                 place=Place(segmentation, segment),
@@ -455,12 +455,18 @@ def _complaints(
     return {group: [one for one in outcomes if one.is_complaint] for group, outcomes in found.items()}
 
 
-def explained(own: Sequence[RuleOutcome], whole: Sequence[RuleOutcome], label: str) -> list[RuleOutcome]:
-    """Outcomes of a segment; what is said once about several structures is taken from where it stands."""
+def explained(
+    own: Sequence[RuleOutcome], whole: Sequence[RuleOutcome], label: str, structure: str
+) -> list[RuleOutcome]:
+    """Outcomes of a segment; what is said once about several structures is taken from where it stands.
+
+    label, structure : what the segment is called, and what it is in our table; either may be empty
+    """
+    names = [name.casefold() for name in (label, structure, structure.replace("_", " ")) if name]
     found = []
     for one in own:
         same = [other for other in whole if other.rule == one.rule and other.message]
-        naming = [other for other in same if label and label.casefold() in other.message.casefold()]
+        naming = [other for other in same if any(name in other.message.casefold() for name in names)]
         chosen = naming or (same if len(same) == 1 else [])
         found.append(replace(one, message=chosen[0].message) if chosen and not one.message else one)
     return found

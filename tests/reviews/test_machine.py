@@ -1,0 +1,204 @@
+"""What a page shows of the machine's documents, against the report that they were made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segqa_dicom.archive.folder import FolderArchive
+from segqa_dicom.phantoms import demo_study
+from segqa_dicom.report.model import SegmentationReport, SegmentReport
+from segqa_dicom.reviews.machine import forget_documents, machine_view
+from segqa_dicom.reviews.model import MachineView, Place
+from segqa_dicom.sr.document import Kind
+from segqa_dicom.sr.structures import name_of
+from tests.reviews.machine_cases import ReviewedCase, reviewed_case
+from tests.shared import shared
+
+OUTCOMES = {"pass": "PASS", "warning": "WARN", "fail": "FAIL", "not_run": "NOTRUN"}
+
+
+@pytest.fixture(
+    scope="module",
+    params=["phantom", pytest.param("A", marks=pytest.mark.shared), pytest.param("B", marks=pytest.mark.shared)],
+)
+def one(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReviewedCase]:
+    folder = tmp_path_factory.mktemp("machine")
+    if request.param == "phantom":
+        dicom = folder / "dicom"
+        demo_study(dicom, (64, 80, 96))
+    else:
+        dicom = shared("data", f"case_{request.param}")
+    found = reviewed_case(dicom, folder, is_stored=False)
+    yield found
+    found.archive.close()
+
+
+def structures(one: ReviewedCase) -> Iterator[tuple[SegmentationReport, SegmentReport, MachineView]]:
+    for part in one.report.segmentations:
+        for structure in part.segments:
+            place = Place(part.record.sop_instance_uid, structure.segment.number)
+            view = machine_view(one.index, one.archive, place, one.folder, ct=one.case.ct)
+            assert view is not None
+            assert view.segment.place == place
+            yield part, structure, view
+
+
+def test_segments_are_those_of_the_report(one: ReviewedCase) -> None:
+    for _, structure, view in structures(one):
+        assert view.segment.label in (name_of(structure.segment), structure.segment.tracking_id)
+        assert view.segment.verdict == structure.verdict
+        assert view.segment.risk == pytest.approx(structure.risk, rel=1e-6)
+        complaints = {one.rule for one in structure.failed_checks} | {one.rule for one in structure.findings}
+        assert complaints <= {*view.segment.rules}
+        for check in structure.failed_checks:
+            assert check.message in view.segment.reason or view.segment.reason.endswith("...")
+
+
+def test_checks_stand_with_complaints_first(one: ReviewedCase) -> None:
+    for _, structure, view in structures(one):
+        expected = sorted(
+            [(check.rule, OUTCOMES[check.outcome]) for check in structure.checks]
+            + [(found.rule, OUTCOMES[found.outcome]) for found in structure.findings]
+        )
+        assert sorted((check.rule, check.outcome) for check in view.checks) == expected
+        ranks = [["FAIL", "WARN", "NOTRUN", "PASS"].index(check.outcome) for check in view.checks]
+        assert ranks == sorted(ranks)
+        said = {(check.rule, check.message) for check in view.checks}
+        assert {(check.rule, check.message) for check in structure.checks if check.message.isascii()} <= said
+        assert all(check.title for check in view.checks)
+
+
+def test_numbers_are_those_that_were_measured(one: ReviewedCase) -> None:
+    for _, structure, view in structures(one):
+        shape, numbers = structure.measures.shape, dict(view.numbers)
+        if not shape.voxel_count:
+            assert numbers == {}
+            continue
+        assert numbers["Voxels"] == f"{shape.voxel_count:,}"
+        assert float(numbers["Volume"].removesuffix(" mL").replace(",", "")) == pytest.approx(
+            shape.volume_ml, rel=0.006, abs=6e-4
+        )
+        assert numbers["Parts"] == str(shape.components.count)
+        assert structure.measures.intensity is not None
+        assert float(numbers["Mean"].removesuffix(" HU")) == pytest.approx(
+            structure.measures.intensity.mean_hu, abs=0.51
+        )
+        assert next(iter(numbers)) == "Volume"
+        assert list(numbers)[-1] == "Risk score"
+
+
+def test_findings_of_the_whole_are_shown_where_they_belong(one: ReviewedCase) -> None:
+    named = {found.rule for part in one.report.segmentations for s in part.segments for found in s.findings}
+    for part, structure, view in structures(one):
+        here = {found.rule for found in structure.findings}
+        for found in part.findings:
+            if found.is_failed:
+                is_shown = any(found.message in line for line in view.findings)
+                assert is_shown == (found.rule in here or found.rule not in named)
+
+
+def compared(one: ReviewedCase, place: Place) -> dict[Place, dict[str, float | None]]:
+    """Numbers of all pairs that have a document, seen from `place`."""
+    written = {frozenset(document.references) for document in one.documents if document.kind is Kind.COMPARE}
+    volumes = {
+        Place(part.record.sop_instance_uid, s.segment.number): s.measures.shape.volume_ml
+        for part in one.report.segmentations
+        for s in part.segments
+    }
+    found = {}
+    for pair in one.report.comparisons:
+        if frozenset((pair.evaluated, pair.reference)) not in written:
+            continue
+        for row in pair.segments:
+            ends = (Place(pair.evaluated, row.evaluated_segment), Place(pair.reference, row.reference_segment))
+            if place not in ends or not all(volumes[end] for end in ends):
+                continue
+            other = ends[1] if ends[0] == place else ends[0]
+            found[other] = {
+                "dice": row.dice,
+                "nsd": row.nsd,
+                "hd95_mm": row.hd95_mm,
+                "assd_mm": row.assd_mm,
+                "volume_difference_percent": 100.0 * (volumes[place] - volumes[other]) / volumes[other],
+            }
+    return found
+
+
+def test_comparisons_are_seen_from_the_segment(one: ReviewedCase) -> None:
+    count = 0
+    for _, _, view in structures(one):
+        expected = compared(one, view.segment.place)
+        assert {Place(row.segmentation, row.segment) for row in view.comparisons} == set(expected)
+        for row in view.comparisons:
+            numbers = expected[Place(row.segmentation, row.segment)]
+            for name, value in numbers.items():
+                assert getattr(row, name) == pytest.approx(value, rel=1e-5, abs=1e-5), name
+            other = next(p for p in one.report.segmentations if p.record.sop_instance_uid == row.segmentation)
+            assert row.model == other.record.series_description
+            count += 1
+        dice = [row.dice for row in view.comparisons if row.dice is not None]
+        assert dice == sorted(dice)
+    assert count > 10
+
+
+def test_locations_are_where_the_rules_saw_something(one: ReviewedCase) -> None:
+    geometry = one.case.ct.geometry
+    tolerance = max(geometry.slice_spacing_mm / 2, 0.01 * max(geometry.spacing_mm)) + 1e-3
+    located = 0
+    for _, structure, view in structures(one):
+        expected = [c.location_mm for c in structure.failed_checks if c.location_mm is not None]
+        shown = np.array(view.locations_mm).reshape(-1, 3)
+        for point in expected:
+            assert np.abs(shown - np.array(point)).max(axis=1).min() <= tolerance
+            located += 1
+        for check in view.checks:
+            same = [c for c in structure.failed_checks if c.rule == check.rule and c.location_mm is not None]
+            if check.location_mm is not None and same:
+                assert check.location_mm in view.locations_mm
+        if not structure.failed_checks and not structure.findings:
+            assert view.locations_mm == ()
+    assert located > 0
+
+
+def test_the_whole_has_all_findings(one: ReviewedCase) -> None:
+    for part in one.report.segmentations:
+        view = machine_view(one.index, one.archive, Place(part.record.sop_instance_uid, 0), one.folder, ct=one.case.ct)
+        assert view is not None
+        assert view.numbers == ()
+        assert view.comparisons == ()
+        for found in part.findings:
+            if found.is_failed:
+                assert any(found.message in line for line in view.findings)
+
+
+def test_without_the_ct_nothing_is_located(one: ReviewedCase) -> None:
+    part = one.report.segmentations[0]
+    place = Place(part.record.sop_instance_uid, part.segments[0].segment.number)
+    view = machine_view(one.index, one.archive, place, one.folder)
+    assert view is not None
+    assert view.locations_mm == ()
+
+
+def test_what_has_no_report_has_no_view(one: ReviewedCase, tmp_path: Path) -> None:
+    assert machine_view(one.index, one.archive, Place("1.2.3", 1), tmp_path) is None
+    uid = one.report.segmentations[0].record.sop_instance_uid
+    assert machine_view(one.index, one.archive, Place(uid, 9999), tmp_path) is None
+
+
+def test_key_findings_that_are_gone_leave_the_rest(one: ReviewedCase, tmp_path: Path) -> None:
+
+    forget_documents()
+    empty = FolderArchive(tmp_path / "empty")
+    part = next(p for p in one.report.segmentations if any(s.failed_checks for s in p.segments))
+    structure = next(s for s in part.segments if s.failed_checks)
+    place = Place(part.record.sop_instance_uid, structure.segment.number)
+    view = machine_view(one.index, empty, place, tmp_path, ct=one.case.ct)
+    empty.close()
+    assert view is not None
+    assert view.checks
+    assert view.locations_mm == ()
+    forget_documents()
