@@ -87,7 +87,7 @@ def _near_neighbours(open_case: OpenCase, focus: SegmentIndex) -> Voxel | None:
 
 
 def _beside(known: Structure) -> Iterator[set[str]]:
-    """Canonical names of what lies beside a structure: in its chain, nearest first; what it must be near; its wholes."""
+    """Canonical names of what lies beside a structure: in its chain, nearest first; what it must be near; wholes."""
     chain = chain_members(known)
     if known.canonical in chain:
         place = chain.index(known.canonical)
