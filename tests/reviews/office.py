@@ -76,16 +76,17 @@ def make_reviewed(folder: Path) -> Path:
 
 
 class Office:
-    """An office of its own, in `folder`, which begins as a copy of a reviewed one.
+    """An office of its own, in `folder`, which begins as a copy of a reviewed one (None = is there already).
 
     ledger_url : None = SQLite in the folder
     archive : in place of the folder's
     """
 
     def __init__(
-        self, reviewed: Path, folder: Path, *, ledger_url: str | None = None, archive: Archive | None = None
+        self, reviewed: Path | None, folder: Path, *, ledger_url: str | None = None, archive: Archive | None = None
     ) -> None:
-        shutil.copytree(reviewed, folder)
+        if reviewed is not None:
+            shutil.copytree(reviewed, folder)
         self.folder, self.clock = folder, Clock()
         self.ledger_url = ledger_url or f"sqlite:///{folder / 'ledger.sqlite3'}"
         self.index = FindingsIndex(folder / FILE_NAME)
