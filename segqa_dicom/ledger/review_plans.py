@@ -143,31 +143,35 @@ class ReviewPlans(Database):
         *,
         now: float,
         reasons: Mapping[str, str] | None = None,
+        basis: str = "",
     ) -> None:
         """Keep the annotations of documents that were looked at, in place of what was known of these documents.
 
         reasons : why nothing of a document could be placed, by document
+        basis : a digest of what was known when they were placed
         """
         why = reasons or {}
         names = sorted({*documents, *why, *(row.document for row in rows)})
         known = self._insert(annotation_documents)
         known = known.on_conflict_do_update(
             index_elements=[annotation_documents.c.document],
-            set_={"looked_at": known.excluded.looked_at, "reason": known.excluded.reason},
+            set_={name: known.excluded[name] for name in ("looked_at", "reason", "basis")},
         )
         with self._writing() as connection:
             for batch in batches(names):
-                values = [{"document": name, "looked_at": now, "reason": why.get(name, "")} for name in batch]
+                values = [
+                    {"document": name, "looked_at": now, "reason": why.get(name, ""), "basis": basis} for name in batch
+                ]
                 connection.execute(known, values)
                 connection.execute(delete(located_annotations).where(located_annotations.c.document.in_(batch)))
             if rows:
                 connection.execute(located_annotations.insert(), [_annotation_values(row) for row in rows])
 
-    def annotation_documents(self) -> dict[str, tuple[float, str]]:
-        """Documents whose annotations were looked for: when, and why they lie nowhere (empty if they do)."""
+    def annotation_documents(self) -> dict[str, tuple[str, str]]:
+        """Documents whose annotations were looked for: on what basis, and why they lie nowhere (empty if they do)."""
         table = annotation_documents
         with self._reading() as connection:
-            rows = connection.execute(select(table.c.document, table.c.looked_at, table.c.reason))
+            rows = connection.execute(select(table.c.document, table.c.basis, table.c.reason))
             return {row[0]: (row[1], row[2]) for row in rows}
 
     def forget_annotations(self, documents: Iterable[str]) -> None:

@@ -225,6 +225,8 @@ annotation_documents = Table(
     Column("looked_at", Double, nullable=False),
     # Why its annotations lie nowhere; empty if they do.
     Column("reason", Text, nullable=False),
+    # What was known of the study then; with more its annotations may lie elsewhere.
+    Column("basis", String(64), nullable=False),
 )
 
 located_annotations = Table(

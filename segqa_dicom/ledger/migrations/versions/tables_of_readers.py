@@ -110,6 +110,7 @@ def _make_annotations() -> None:
         sa.Column("document", _UID, primary_key=True),
         sa.Column("looked_at", sa.Double, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("basis", sa.String(64), nullable=False),
     )
     op.create_table(
         "located_annotations",
