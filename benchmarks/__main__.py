@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: every step against its peers, ``segqa review`` as a fresh process, DICOM node and DICOMweb.
+"""``python -m benchmarks``: every step against its peers, ``segqa review`` as a fresh process, the service, pictures.
 
 ``python -m benchmarks scaling`` measures cost against size instead. Peers come with ``pip install -e ".[bench]"``;
 one that is not installed is missing in its row only.
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import dicomweb, intake, scaling
+from benchmarks import dicomweb, intake, pictures, scaling
 from benchmarks.contests import Setting, chain, contest
 from benchmarks.inputs import FULL_SHAPE, FULL_STRUCTURES, Request, Study, prepared
 from benchmarks.results import Limit, Results, Row, machine, write
@@ -30,7 +30,7 @@ from benchmarks.table import markdown, show
 ROOT = Path(__file__).resolve().parents[1]
 REAL_CASE = ROOT.parent / "shared" / "data" / "case_A"
 """A small real case, if it lies beside the project."""
-REVIEW, INTAKE, DICOMWEB = "review", "intake", "dicomweb"
+REVIEW, INTAKE, DICOMWEB, PICTURES = "review", "intake", "dicomweb", "pictures"
 TINY = Request("torso", (24, 64, 64), 8, arrays=False)
 
 
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    names = [step.key for step in STEPS] + [REVIEW, INTAKE, DICOMWEB]
+    names = [step.key for step in STEPS] + [REVIEW, INTAKE, DICOMWEB, PICTURES]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.partition("\n\n")[0])
     parser.add_argument(
         "--input", type=Path, metavar="DIR", help="keep the inputs there, and use them if they are there"
@@ -120,6 +120,10 @@ def run(options: argparse.Namespace, console: Console) -> Results:
     if DICOMWEB in options.steps:
         asked = dicomweb.Load() if is_full else dicomweb.TINY
         results.limits += dicomweb.limits(asked, repeat=options.repeat, say=console.print)
+    if PICTURES in options.steps:
+        shown = pictures.Load() if is_full else pictures.TINY
+        real = None if options.no_real else options.real
+        results.limits += pictures.limits(shown, real=real, say=console.print)
     if not is_full:
         results.limits = [replace(one, bound=None) for one in results.limits]
     results.machine["load_after"] = round(os.getloadavg()[0], 2)

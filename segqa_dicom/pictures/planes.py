@@ -159,10 +159,9 @@ def pixels_of(open_case: OpenCase, planes: Planes, index: int, layer: tuple[int,
         return planes.of(volume, index)
     first = index - index % _SLAB_PLANES
     slab = _slabs.get(
-        (open_case.serial, layer, first),
-        lambda: np.ascontiguousarray(np.moveaxis(volume[:, :, first : first + _SLAB_PLANES], _COLUMN, 0)),
+        (open_case.serial, layer, first), lambda: np.ascontiguousarray(volume[:, :, first : first + _SLAB_PLANES])
     )
-    return planes.of(np.moveaxis(slab, 0, _COLUMN), index - first)
+    return planes.of(slab, index - first)
 
 
 def grey_plane(open_case: OpenCase, planes: Planes, index: int, window: Window) -> NDArray[np.uint8]:
