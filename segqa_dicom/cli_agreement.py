@@ -1,4 +1,4 @@
-"""The command about agreement between readers: agreement."""
+"""Commands about what readers say: agreement, and the worth of rules (`segqa reviews rules`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from segqa_dicom.measures.agreement import Estimate
     from segqa_dicom.reviews.agreement import AgreementReport, Group, Pair, Rating
     from segqa_dicom.reviews.model import SignedReview
+    from segqa_dicom.reviews.rule_worth import RuleWorth, Sample
     from segqa_dicom.reviews.tables import Layout, Table
     from segqa_dicom.service import Setup
 
@@ -38,6 +39,20 @@ Exit codes:
   0  done
   1  some lines of a table could not be used (each is named), or the archive does not answer
   2  the call is wrong, or there is no such table or index
+"""
+
+_RULES_EPILOG = """
+\b
+Examples:
+  segqa reviews rules
+  segqa reviews rules --propose proposal.toml
+  segqa review my-case --ruleset proposal.toml
+
+\b
+Exit codes:
+  0  done
+  1  the ledger does not answer
+  2  the call is wrong, or there is no index
 """
 
 
@@ -122,7 +137,62 @@ def agreement(
     sys.exit(1 if has_problems else 0)
 
 
+@click.command(name="rules", epilog=_RULES_EPILOG)
+@click.option("--archive", metavar="DIR|URL", help="As for `segqa serve`.  [default: ./segqa-archive]")
+@click.option("--ledger", metavar="URL", help="As for `segqa serve`.")
+@click.option(
+    "--ruleset",
+    "ruleset_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The rules in use, for proposals.  [default: as for `segqa serve`]",
+)
+@click.option(
+    "--propose",
+    "proposal_file",
+    metavar="FILE|-",
+    help="Write the changes of the rules that the reviews suggest, for --ruleset; a difference is shown.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
+def rules(
+    archive: str | None,
+    ledger: str | None,
+    ruleset_file: Path | None,
+    proposal_file: str | None,
+    as_json: bool,  # noqa: FBT001 - click passes options by name
+) -> None:
+    """Say which rules are worth it: how often readers agree with their complaints.
+
+    Only reviewed segments count, and readers review the worst first: the counts of both are shown.
+    """
+    from segqa_dicom.reviews.rule_evidence import evidence
+    from segqa_dicom.reviews.rule_worth import as_json as to_json
+    from segqa_dicom.reviews.rule_worth import difference, proposal, rule_worth
+
+    with _service(archive, ledger) as service:
+        setup = service.setup if ruleset_file is None else replace(service.setup, ruleset_file=ruleset_file)
+        ruleset = setup.ruleset()
+        found = evidence(service.index, service.reviews, ruleset.vocabulary)
+    worths = rule_worth(found.sample)
+    if as_json:
+        click.echo(json.dumps(to_json(found.sample, worths), indent=2, allow_nan=False))
+    elif proposal_file != "-":
+        _show_rules(found.sample, worths)
+    if proposal_file is None:
+        return
+    text = proposal(worths, ruleset, sample=found.sample, outcomes=found.outcomes)
+    if proposal_file == "-":
+        click.echo(text, nl=False)
+        return
+    _write(Path(proposal_file), text)
+    if not as_json:
+        current = setup.with_rules().rules or ""
+        click.echo(difference(current, text) or "the proposal changes nothing")
+
+
 COMMANDS: tuple[click.Command, ...] = (agreement,)
+COMMANDS_OF_REVIEWS: tuple[click.Command, ...] = (rules,)
+"""Commands of the group `segqa reviews`."""
 
 
 def _ratings_of_files(files: Sequence[str], layout: str | None, minor_changes: str) -> tuple[list[Rating], bool]:
@@ -284,6 +354,35 @@ def _together(groups: Sequence[Group]) -> ShownTable:
         )
     table.caption = "alpha: Krippendorff's; Fleiss' kappa of three or more readers where all have graded"
     return table
+
+
+def _show_rules(sample: Sample, worths: Sequence[RuleWorth]) -> None:
+    console = terminal.console()
+    headings = (
+        "complaints", "faulty", "precision", "recall", "lift", "same matter", "alone", "of them faulty", "not reviewed",
+    )  # fmt: skip
+    table = _new_table("Rules against readers", ("rule", "title"), headings)
+    for one in worths:
+        table.add_row(
+            one.rule,
+            _plain(one.title),
+            str(one.n_complained),
+            str(one.n_true),
+            _number(one.precision),
+            _number(one.recall),
+            "" if one.lift is None else f"{one.lift:.2f}",
+            "" if one.n_matched is None else f"{one.n_matched} of {one.n_true}",
+            str(one.n_alone),
+            str(one.n_alone_true),
+            str(one.n_not_reviewed),
+        )
+    table.caption = (
+        "lift: precision over the share of faulty segments; same matter: readers name an error such as the rule means;"
+        " alone: no other rule complains"
+    )
+    console.print(table)
+    for note in sample.notes:
+        console.print(note)
 
 
 def _new_table(title: str, texts: Sequence[str], numbers: Sequence[str]) -> ShownTable:
