@@ -21,12 +21,13 @@ from typing import Any
 
 from segqa_dicom.errors import ConfigurationError, PeerUnavailable
 from segqa_dicom.findings import meaning
-from segqa_dicom.findings.content import CT_CLASSES, Document, Group, Item
+from segqa_dicom.findings.content import CT_CLASSES, SEG_CLASSES, Document, Group, Item
 from segqa_dicom.model import Code
 from segqa_dicom.sqlite_files import file_lock, is_damage, remove_files, transaction, translated
+from segqa_dicom.sr import codes
 
 FILE_NAME = "findings.sqlite3"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raise it with each change of the tables or of what is read from documents: older indexes are then made anew."""
 VALUE_TYPES = (
     *("", "CONTAINER", "CODE", "NUM", "TEXT", "UIDREF", "PNAME", "DATE", "TIME", "DATETIME", "IMAGE", "COMPOSITE"),
@@ -390,6 +391,8 @@ def _add(connection: sqlite3.Connection, words: _Words, document: Document) -> b
 
 def _add_document(connection: sqlite3.Connection, words: _Words, document: Document) -> int:
     persons = [name for kind, name in document.observers if kind == "person"]
+    if document.is_own:
+        persons += [item.text for item in document.items if item.depth == 1 and item.name == codes.PERSON_LOGIN]
     row: dict[str, object] = {
         "study_instance_uid": document.study_instance_uid,
         "series_instance_uid": document.series_instance_uid,
@@ -431,6 +434,9 @@ def _ct_series(document: Document) -> str:
 def _whole(document: Document) -> Group:
     """What stands for the document as a whole: its SEG, if it is about one only."""
     about = {(group.segmentation, group.other_segmentation): group for group in document.groups if group.segmentation}
+    if not about and document.is_own:  # a review of the whole has no groups
+        listed = {one.sop_instance_uid for one in document.references if one.sop_class_uid in SEG_CLASSES}
+        return Group(0, segmentation=listed.pop()) if len(listed) == 1 else Group(0)
     if len(about) != 1:
         return Group(0)
     (group,) = about.values()

@@ -21,6 +21,12 @@ _COUNTED = {"PASS": "n_pass", "WARN": "n_warn", "FAIL": "n_fail", "NOTRUN": "n_n
 _DATE = re.compile(r"([0-9]{8})?(-)?([0-9]{8})?\Z")
 _MOST_CHARACTERS = 256
 _TEXT = VALUE_TYPES.index("TEXT")
+_NAMES = {
+    "scheme": codes.SCHEME,
+    "complaint": codes.SEGMENTATION_FINDING.value,
+    "details": codes.FINDING_DETAILS.value,
+}
+"""Of a reader's finding, and of the words about it, which stand after it."""
 
 
 class UnsupportedFilter(InputError):
@@ -252,7 +258,7 @@ class _Question:
             f"{_SELECT} FROM document d {joined} {_LOOK_UPS} WHERE d.id = :document AND {where}"
             " ORDER BY g.number, i.position LIMIT :limit OFFSET :offset"
         )
-        given = {**values, "document": document, "text": _TEXT, "limit": limit, "offset": offset}
+        given = {**values, **_NAMES, "document": document, "text": _TEXT, "limit": limit, "offset": offset}
         cursor = self._connection.execute(sql, given)
         names = [one[0] for one in cursor.description]
         return [_row(dict(zip(names, row, strict=True))) for row in cursor]
@@ -451,7 +457,11 @@ SELECT d.study_instance_uid, d.ct_series, d.sop_instance_uid, d.content_date, d.
   CASE WHEN i.finding = 1 THEN (
     SELECT detail.value FROM item x JOIN text detail ON detail.id = x.text
     WHERE x.document = i.document AND x.measurement_group = i.measurement_group AND +x.name = i.name
-      AND x.value_type = :text LIMIT 1) END AS detail,
+      AND x.value_type = :text LIMIT 1)
+  WHEN name.value = :complaint AND name.scheme = :scheme THEN (
+    SELECT detail.value FROM item x JOIN text detail ON detail.id = x.text JOIN concept noted ON noted.id = x.name
+    WHERE x.document = i.document AND x.measurement_group = i.measurement_group AND x.position > i.position
+      AND noted.value = :details AND noted.scheme = :scheme ORDER BY x.position LIMIT 1) END AS detail,
 """
 _SELECT += f"({CURRENT.replace('document.id', 'd.id').replace('document.sop', 'd.sop')}) AS current"
 _LOOK_UPS = """
@@ -491,7 +501,7 @@ def _row(found: Mapping[str, Any]) -> Row:
         severity=_severity(outcome, found["verdict"]),
         value=found["number"],
         unit=found["unit"] or "",
-        detail=(found["detail"] if is_check else found["said"] or found["code_meaning"] or found["code"]) or "",
+        detail=(found["detail"] if is_check else _said(found)) or "",
         verdict=found["verdict"],
         risk=found["risk"],
         document=found["sop_instance_uid"],
@@ -501,6 +511,10 @@ def _row(found: Mapping[str, Any]) -> Row:
         version=found["version"] or "",
         current=bool(found["current"]),
     )
+
+
+def _said(found: Mapping[str, Any]) -> Any:
+    return found["said"] or found["detail"] or found["code_meaning"] or found["code"]
 
 
 def _severity(outcome: str, verdict: str) -> str:

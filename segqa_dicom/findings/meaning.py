@@ -11,14 +11,16 @@ from functools import lru_cache
 from segqa_dicom.anatomy import knowledge, structure_of
 from segqa_dicom.findings.content import FINDING_SITES, LATERALITIES, Document, Group, Item
 from segqa_dicom.model import Code, CodedStructure
-from segqa_dicom.sr import codes
+from segqa_dicom.sr import MACHINE_KINDS, Kind, codes
+from segqa_dicom.sr.document import SERIES_NAMES
 
 CHECK = "CHK-"
 """What code values of our checks begin with; the rest is the id of the rule."""
 OUTCOMES = ("PASS", "WARN", "FAIL", "NOTRUN")
 _OUTCOME_CODES = {Code(value, codes.SCHEME) for value in OUTCOMES}
 _VERDICTS = {code: verdict.value for verdict, code in codes.VERDICTS.items()}
-_MACHINE_KINDS = frozenset(("report", "compare", "keyimg"))
+_WITH_CHECKS_ONLY = frozenset((*(kind.value for kind in MACHINE_KINDS), Kind.REVIEW_KEYIMG.value))
+"""Kinds of our documents of which only outcomes of checks are findings: the markers of a reader repeat the review."""
 _IDENTITY = frozenset(
     (
         codes.TRACKING_IDENTIFIER,
@@ -34,6 +36,7 @@ _IDENTITY = frozenset(
         codes.ALGORITHM_PARAMETERS,
         codes.OBSERVER_TYPE,
         codes.SEGMENTATION_QUALITY,
+        codes.FINDING_DETAILS,  # beside the finding itself
         *FINDING_SITES,
         *LATERALITIES,
         Code("276214006", "SCT"),  # Finding category
@@ -45,7 +48,10 @@ _IDENTITY = frozenset(
 """Names of items that say what a group is about, and nothing about that."""
 _SEGMENT_PREFIX = re.compile(r"Segment [0-9]{1,5}: ")
 _TRACKING_PREFIX = re.compile(r"(?:Cornerstone3DTools@\^|cornerstoneTools@\^)\S*?:\w+(?::|\Z)")
-_SEG_NAME = re.compile(r"(?:[0-9]+ )?(?:FAIL|REVIEW|PASS|Dice [0-9.]+) (.+) SEGQA (?:report|compare|key findings)\Z")
+_SEG_NAME = re.compile(
+    r"(?:(?:[0-9]+ )?(?:FAIL|REVIEW|PASS|Dice [0-9.]+)|[0-9]+ of [0-9]+ need edits|whole (?:needs edits|reviewed)) (.+)"
+    rf" SEGQA (?:{'|'.join(SERIES_NAMES.values())})\Z"
+)
 
 
 class FindingKind(IntEnum):
@@ -79,9 +85,12 @@ def finding_kinds(document: Document) -> tuple[list[FindingKind | None], dict[in
     kinds: list[FindingKind | None] = []
     judged: dict[int, Judged] = {0: Judged()} | {group.number: Judged() for group in document.groups}
     depths = _depths(document.items)
-    is_all = not (document.is_own and document.kind in _MACHINE_KINDS)
+    is_all = not (document.is_own and document.kind in _WITH_CHECKS_ONLY)
+    is_review = document.is_own and document.kind == Kind.REVIEW.value
     for item in document.items:
         kind = _kind(item, depths) if is_all or is_check(item) else None
+        if is_review and not item.group and _is_about_whole(item):
+            kind = FindingKind.EVALUATION
         kinds.append(kind)
         if item.name == codes.SEGMENTATION_QUALITY and item.code in _VERDICTS:
             judged[item.group].verdict = _VERDICTS[item.code]
@@ -115,6 +124,12 @@ def _kind(item: Item, depths: Mapping[int, int]) -> FindingKind | None:
         return FindingKind.MEASUREMENT
     is_said = (item.value_type == "CODE" and item.code is not None) or (item.value_type == "TEXT" and item.text != "")
     return FindingKind.EVALUATION if is_said and item.relation in ("CONTAINS", "") else None
+
+
+def _is_about_whole(item: Item) -> bool:
+    """Whether a reader says it of the SEG as a whole."""
+    is_evaluation = item.depth == 2 and item.path[1] == codes.QUALITATIVE_EVALUATIONS
+    return is_evaluation and item.name not in _IDENTITY and (item.code is not None or item.text != "")
 
 
 def _count_empty(

@@ -337,7 +337,7 @@ def _is_copy(one: RawAnnotation, markers: Iterable[RawAnnotation]) -> bool:
         return True
     return any(
         (one.tracking_uid and one.tracking_uid == marker.tracking_uid)
-        or (bool(one.text) and one.text == marker.text and _is_at(one, marker))
+        or (bool(one.text) and one.text.split() == marker.text.split() and _is_at(one, marker))
         for marker in markers
     )
 
