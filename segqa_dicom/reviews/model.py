@@ -207,6 +207,7 @@ class Annotation:
 
     document, group : SOP Instance UID of the SR, and number of the Measurement Group in it
     place : the segment it lies on; None if on none
+    distance_mm : from the segment, if it lies beside it; 0 = on it, or the document names the segment
     """
 
     document: str
@@ -217,6 +218,7 @@ class Annotation:
     study: str
     made_at: str = ""
     place: Place | None = None
+    distance_mm: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

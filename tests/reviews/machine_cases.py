@@ -17,7 +17,7 @@ from segqa_dicom.reading.limits import Limits
 from segqa_dicom.reading.scan import scan
 from segqa_dicom.report.model import CaseReport, SegmentationReport
 from segqa_dicom.sr import Document, build_documents
-from tests.reviews.office import objects_of
+from tests.reviews.office import outgoing
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,10 @@ def reviewed_case(dicom: Path, folder: Path, *, is_stored: bool = True) -> Revie
     assert case is not None
     report = review(case, default_ruleset())
     documents = build_documents(report, rule_titles=rule_titles())
-    archive = FolderArchive(folder / "archive")
-    objects = objects_of(dicom if is_stored else folder / "nothing", [one.file for one in documents])
-    archive.store(objects)
+    folder.mkdir(exist_ok=True)
+    archive = FolderArchive(folder)
+    images = sorted(dicom.rglob("*.dcm")) if is_stored else []
+    archive.store(outgoing([*images, *(one.file for one in documents)]))
     index = FindingsIndex(folder / FILE_NAME)
     reindex(index, archive)
     return ReviewedCase(case, report, documents, index, archive, folder)

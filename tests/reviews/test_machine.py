@@ -32,7 +32,7 @@ def one(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         demo_study(dicom, (64, 80, 96))
     else:
         dicom = shared("data", f"case_{request.param}")
-    found = reviewed_case(dicom, folder, is_stored=False)
+    found = reviewed_case(dicom, folder / "archive", is_stored=False)
     yield found
     found.archive.close()
 
