@@ -98,7 +98,7 @@ def _cell(count: int, most: int, row: int, column: int, top: int) -> str:
     colour = "#" + "".join(f"{round(255 + (part - 255) * share):02x}" for part in _BLUE)
     x, y = _LEFT + column * _CELL, top + _TOP + row * _CELL
     edge = (_DARK, 2) if row == column else (_LINE, 1)
-    ink = "#ffffff" if share > 0.7 else _DARK
+    ink = "#ffffff" if share > 0.77 else "#000000"  # at least 4.5 to 1
     style = _STYLE.replace(f'fill="{_DARK}"', f'fill="{ink}"')
     return (
         f'<rect x="{x + 1}" y="{y + 1}" width="{_CELL - 2}" height="{_CELL - 2}" fill="{colour}" stroke="{edge[0]}" '
