@@ -44,11 +44,13 @@ class _Load:
 
     also : segmentations that it is to have, wherever they are
     is_wanted : somebody waits for it; else it is loaded in advance
+    is_looked_at : somebody who waits will look at it, and not only take something from it
     reserved_bytes : of arrays that are being made
     """
 
     also: frozenset[str]
     is_wanted: bool
+    is_looked_at: bool
     step: _Step = ("waiting", 0, 1)
     reserved_bytes: int = 0
     future: Future[OpenCase] = field(default_factory=Future)
@@ -73,16 +75,17 @@ class OpenCases:
         self._elsewhere: dict[_Key, frozenset[str]] = {}
         self._slots = BoundedSemaphore(_LOADS_AT_ONCE)
         self._background = ThreadPoolExecutor(1, thread_name_prefix="preload")
-        self._background.submit(compile_kernels)
+        self._is_compiling = False
         self._next: _Key | None = None
         self._is_closed = False
         folder.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(folder)
 
-    def open(self, study: str, ct_series: str, *, must_have: str | None = None) -> OpenCase:
+    def open(self, study: str, ct_series: str, *, must_have: str | None = None, in_passing: bool = False) -> OpenCase:
         """The case of a CT series, fetched and read if it is not open; whoever asks meanwhile waits for the same.
 
         must_have : SOP Instance UID of a segmentation that may have come after the case was read: then it is read anew
+        in_passing : only something small is taken from it; it does not put out the case that somebody looked at last
         Raises `NothingToShow` or another `InputError` if the case cannot be read or `must_have` is not there, and
         `PeerError` if the archive fails. All who waited get the error; the next one tries again.
         """
@@ -92,13 +95,14 @@ class OpenCases:
             with self._lock:
                 found = self._found(key)
                 if found is not None and (must_have is None or found.knows(must_have)):
-                    self._use(key, found)
+                    if not in_passing:
+                        self._use(key, found)
                     return found
                 load = self._loads.get(key)
                 if load is not None:
-                    load.is_wanted = True
+                    load.is_wanted, load.is_looked_at = True, load.is_looked_at or not in_passing
                 elif is_checked or must_have is None:
-                    load = self._begin(key, must_have, is_wanted=True)
+                    load = self._begin(key, must_have, is_wanted=True, is_looked_at=not in_passing)
                     break
             if load is not None:
                 found = load.future.result()
@@ -130,7 +134,7 @@ class OpenCases:
             if self._is_closed or key in self._cases or key in self._loads:
                 return
             self._next = key
-        self._background.submit(self._preload, key)
+            self._background.submit(self._preload, key)
 
     def forget(self, study: str, ct_series: str) -> None:
         """Read a case anew when it is opened next."""
@@ -155,13 +159,16 @@ class OpenCases:
 
     # Loading
 
-    def _begin(self, key: _Key, must_have: str | None, *, is_wanted: bool) -> _Load:
+    def _begin(self, key: _Key, must_have: str | None, *, is_wanted: bool, is_looked_at: bool) -> _Load:
         """With the lock held."""
         if self._is_closed:
             raise Closed("the service is about to end")
+        if not self._is_compiling:  # while files are fetched; else the first picture would wait for it
+            self._is_compiling = True
+            self._background.submit(compile_kernels)
         if must_have is not None:
             self._elsewhere[key] = self._elsewhere.get(key, frozenset()) | {must_have}
-        load = self._loads[key] = _Load(self._elsewhere.get(key, frozenset()), is_wanted)
+        load = self._loads[key] = _Load(self._elsewhere.get(key, frozenset()), is_wanted, is_looked_at)
         return load
 
     def _run(self, key: _Key, load: _Load) -> OpenCase:
@@ -184,7 +191,7 @@ class OpenCases:
         with self._lock:
             self._loads.pop(key, None)
             if not self._is_closed:
-                self._keep(key, found, is_wanted=load.is_wanted)
+                self._keep(key, found, is_looked_at=load.is_looked_at)
         load.future.set_result(found)
         return found
 
@@ -192,7 +199,7 @@ class OpenCases:
         with self._lock:
             if self._next != key or self._is_closed or self._found(key) is not None or key in self._loads:
                 return
-            load = self._begin(key, None, is_wanted=False)
+            load = self._begin(key, None, is_wanted=False, is_looked_at=False)
         try:
             self._run(key, load)
         except (_NoRoom, Closed):
@@ -215,7 +222,7 @@ class OpenCases:
                     self._loads.pop(key, None)  # whoever asks from now on begins anew
                     raise _NoRoom
                 load.reserved_bytes = size
-                self._make_room(keep=None if load.is_wanted else self._last())
+                self._make_room(keep=None if load.is_looked_at else self._last())
 
         return reserve
 
@@ -230,15 +237,15 @@ class OpenCases:
         self._put_out.pop(key, None)
         self._make_room(keep=key)
 
-    def _keep(self, key: _Key, found: OpenCase, *, is_wanted: bool) -> None:
-        """A case that was loaded in advance is not the one used last."""
+    def _keep(self, key: _Key, found: OpenCase, *, is_looked_at: bool) -> None:
+        """A case that nobody looks at yet is not the one used last."""
         old, last = self._cases.pop(key, None), self._last()
         if old is not None:
             self._put_out.pop(key, None)
         self._cases[key] = found
-        if not is_wanted and last is not None:
+        if not is_looked_at and last is not None:
             self._cases.move_to_end(last)
-        self._make_room(keep=key if is_wanted else last)
+        self._make_room(keep=key if is_looked_at else last)
 
     def _last(self) -> _Key | None:
         return next(reversed(self._cases), None)

@@ -83,7 +83,7 @@ class Thumbnails:
         """
         if (kept := self.find(ct_series, segmentation, segment, point_mm, size_px=size_px)) is not None:
             return kept
-        case = self._cases.open(study, ct_series, must_have=segmentation)
+        case = self._cases.open(study, ct_series, must_have=segmentation, in_passing=True)
         focus = []
         if segment:
             place = case.segment_place(segmentation, segment)

@@ -204,6 +204,23 @@ def test_preloading_puts_no_case_out_that_is_looked_at(archive: CountingArchive,
     cases.close()
 
 
+def test_a_case_opened_in_passing_puts_none_out_that_is_looked_at(archive: CountingArchive, tmp_path: Path) -> None:
+    cases = opened(archive, tmp_path, max_bytes=OPEN_BYTES)
+    looked_at = cases.open(STUDY, "1.2.100")
+    taken = cases.open(STUDY, "1.2.101", must_have="1.3.101", in_passing=True)
+    assert taken.segmentation_index("1.3.101") == 0
+    assert cases.open(STUDY, "1.2.101", in_passing=True) is taken  # as long as somebody holds it
+    assert cases.is_open(STUDY, "1.2.100")
+    assert not cases.is_open(STUDY, "1.2.101")
+    assert cases.open(STUDY, "1.2.100") is looked_at
+    del taken
+    gc.collect()
+    assert cases.held_bytes == OPEN_BYTES
+    assert cases.open(STUDY, "1.2.101").size_bytes == OPEN_BYTES
+    assert not cases.is_open(STUDY, "1.2.100")
+    cases.close()
+
+
 def test_a_preloaded_case_makes_room_before_the_one_used_last(archive: CountingArchive, tmp_path: Path) -> None:
     cases = opened(archive, tmp_path, max_bytes=2 * OPEN_BYTES)
     cases.open(STUDY, "1.2.100")
