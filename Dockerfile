@@ -29,9 +29,11 @@ RUN python -m venv --without-pip /opt/segqa \
 # So the times are made whole first, and only then is anything compiled.
 RUN find /opt/segqa -exec touch --no-dereference --date="@$(date +%s)" {} + \
  && python -m compileall -q -j 0 /opt/segqa/lib
-# One small review compiles all kernels. They are for the kind of processor that builds the image; on another kind the
-# first case compiles them again (about 20 s) and the volume of NUMBA_CACHE_DIR keeps them.
+# One small review compiles all kernels but those of pictures. They are for the kind of processor that builds the image;
+# on another kind the first case compiles them again (about 20 s) and the volume of NUMBA_CACHE_DIR keeps them.
 RUN NUMBA_CACHE_DIR=/kernels /opt/segqa/bin/segqa demo --out /tmp/demo \
+ && NUMBA_CACHE_DIR=/kernels /opt/segqa/bin/python -c \
+      "from segqa_dicom.pictures.opened import compile_kernels; compile_kernels()" \
  && rm -r /tmp/demo
 
 COPY --from=viewer /viewer /viewer
