@@ -17,7 +17,9 @@ from pydicom.sequence import Sequence
 from pydicom.valuerep import DS
 
 from segqa_dicom import __version__
+from segqa_dicom.model import CtRecord, SegRecord
 from segqa_dicom.report.model import CaseReport
+from segqa_dicom.report.review import Reviewer
 from segqa_dicom.sr import Document, Predecessor
 from segqa_dicom.sr.header import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
@@ -85,8 +87,17 @@ def rebuilt(item: Dataset) -> hd.sr.ContentItem:
                 relationship_type=relation,
             )
         case "SCOORD":
-            points = np.array([item.GraphicData], dtype=np.float64)
+            points = np.array(item.GraphicData, dtype=np.float64).reshape(-1, 2)
             new = hd.sr.ScoordContentItem(name, item.GraphicType, points, relationship_type=relation)
+        case "PNAME":
+            new = hd.sr.PnameContentItem(name, item.PersonName, relation)
+        case "DATETIME":
+            new = hd.sr.DateTimeContentItem(name, item.DateTime, relation)
+        case "COMPOSITE":
+            (instance,) = item.ReferencedSOPSequence
+            new = hd.sr.CompositeContentItem(
+                name, instance.ReferencedSOPClassUID, instance.ReferencedSOPInstanceUID, relation
+            )
         case other:
             raise AssertionError(other)
     if "ContentSequence" in item:
@@ -99,11 +110,27 @@ def file_of(document: Document, case: CaseReport, predecessor: Predecessor | Non
 
     Only what names the writer is changed: highdicom names itself as equipment and in the file meta information.
     """
+    records = [s.record for s in case.segmentations if s.record.sop_instance_uid in document.references]
+    records.sort(key=lambda record: document.references.index(record.sop_instance_uid))
+    return file_about(document, case.ct, records, replaced=[predecessor] if predecessor else [])
+
+
+def file_about(
+    document: Document,
+    ct: CtRecord,
+    records: list[SegRecord],
+    *,
+    replaced: list[Predecessor],
+    cited: tuple[Predecessor, ...] = (),
+    signed_by: Reviewer | None = None,
+    signed_at: str = "",
+) -> bytes:
+    """The same of any document: about some SEGs, citing other documents, signed by somebody."""
     ours = document.dataset
     dates = (str(ours.ContentDate), str(ours.ContentTime))
     tree = rebuilt(ours)
     theirs = hd.sr.ComprehensiveSR(
-        evidence=_evidence(document, case),
+        evidence=_evidence(ct, records, cited),
         content=tree,
         series_instance_uid=ours.SeriesInstanceUID,
         series_number=int(ours.SeriesNumber),
@@ -119,8 +146,12 @@ def file_of(document: Document, case: CaseReport, predecessor: Predecessor | Non
                 "99SEGQA", name="Segmentation QA codes", responsible_organization="SEGQA project"
             )
         ],
-        previous_versions=[_replaced(predecessor, case)] if predecessor else None,
+        previous_versions=[_document(one, ct) for one in replaced] or None,
         specific_character_set="ISO_IR 192",
+        is_final=signed_by is not None,
+        is_verified=signed_by is not None,
+        verifying_observer_name=signed_by.name if signed_by else None,
+        verifying_organization=signed_by.organization if signed_by else None,
     )
     dataset = Dataset(theirs)
     dataset.ContentSequence = tree.ContentSequence
@@ -128,7 +159,9 @@ def file_of(document: Document, case: CaseReport, predecessor: Predecessor | Non
     for what in ("InstanceCreation", "Series", "Content"):
         setattr(dataset, f"{what}Date", dates[0])
         setattr(dataset, f"{what}Time", dates[1])
-    for keyword, value in case.ct.patient_study.attributes:
+    if signed_by:
+        dataset.VerifyingObserverSequence[0].VerificationDateTime = signed_at
+    for keyword, value in ct.patient_study.attributes:
         tag = tag_for_keyword(keyword)
         assert tag is not None
         dataset[tag] = DataElement(tag, dictionary_VR(tag), value, validation_mode=config.IGNORE)
@@ -140,26 +173,19 @@ def file_of(document: Document, case: CaseReport, predecessor: Predecessor | Non
     return buffer.getvalue()
 
 
-def _evidence(document: Document, case: CaseReport) -> list[Dataset]:
-    ct = case.ct
+def _evidence(ct: CtRecord, records: list[SegRecord], cited: tuple[Predecessor, ...]) -> list[Dataset]:
     instances = [(*pair, ct.series_instance_uid, ct.study_instance_uid) for pair in ct.instances]
     instances += [
         (ref.sop_class_uid, ref.sop_instance_uid, ct.series_instance_uid, ct.study_instance_uid) for ref in ct.slices
     ]
-    records = {s.record.sop_instance_uid: s.record for s in case.segmentations}
-    for uid in document.references:
-        record = records[uid]
-        instances.append((record.sop_class_uid, uid, record.series_instance_uid, record.study_instance_uid))
-    return [_instance(*values) for values in instances]
+    instances += [
+        (one.sop_class_uid, one.sop_instance_uid, one.series_instance_uid, one.study_instance_uid) for one in records
+    ]
+    return [*(_instance(*values) for values in instances), *(_document(one, ct) for one in cited)]
 
 
-def _replaced(predecessor: Predecessor, case: CaseReport) -> Dataset:
-    return _instance(
-        predecessor.sop_class_uid,
-        predecessor.sop_instance_uid,
-        predecessor.series_instance_uid,
-        case.ct.study_instance_uid,
-    )
+def _document(one: Predecessor, ct: CtRecord) -> Dataset:
+    return _instance(one.sop_class_uid, one.sop_instance_uid, one.series_instance_uid, ct.study_instance_uid)
 
 
 def _instance(sop_class_uid: str, sop_instance_uid: str, series_uid: str, study_uid: str) -> Dataset:
