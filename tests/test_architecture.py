@@ -73,7 +73,9 @@ def test_pure_rooms_know_no_clock_disk_or_network(room: str) -> None:
             assert found == set(), path
 
 
-@pytest.mark.parametrize("face", ["cli", "cli_service", "cli_findings", "cli_viewer", "cli_agreement", "web"])
+@pytest.mark.parametrize(
+    "face", ["cli", "cli_service", "cli_findings", "cli_viewer", "cli_agreement", "cli_reviews", "web"]
+)
 def test_faces_are_imported_by_those_who_start_them_only(face: str) -> None:
     users = {
         name

@@ -71,7 +71,7 @@ class NotYours(InputError):
 class ReviewDesk:
     """All that pages of readers need.
 
-    cases : open cases, for writing documents
+    cases : open cases, for writing documents; None for a desk at which nobody signs
     clock : seconds since 1970
     folder : for files of the archive while they are read; None = the system's
     """
@@ -82,7 +82,7 @@ class ReviewDesk:
         ledger: Ledger,
         archive: Archive,
         index: FindingsIndex,
-        cases: OpenCases,
+        cases: OpenCases | None,
         vocabulary: Vocabulary,
         settings: ServiceSettings,
         clock: Callable[[], float] = time.time,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from segqa_dicom.archive.content import content_digest
 from segqa_dicom.checks.vocabulary import Vocabulary
-from segqa_dicom.errors import InputError, PeerUnavailable
+from segqa_dicom.errors import ConfigurationError, InputError, PeerUnavailable
 from segqa_dicom.findings import FindingsIndex, read_document
 from segqa_dicom.ledger import Ledger, OutboxDocument, ReadingKey, SignedRow, Signing
 from segqa_dicom.pictures import OpenCases
@@ -62,7 +62,7 @@ class Signer:
         self,
         ledger: Ledger,
         index: FindingsIndex,
-        cases: OpenCases,
+        cases: OpenCases | None,
         memory: ReviewMemory,
         vocabulary: Vocabulary,
     ) -> None:
@@ -136,6 +136,8 @@ class Signer:
         heads: Sequence[SignedReview],
         considered: Sequence[Predecessor],
     ) -> list[Document]:
+        if self._cases is None:
+            raise ConfigurationError("documents cannot be written here: no images are at hand")
         opened = self._cases.open(machine.study, machine.ct_series, must_have=review.segmentation)
         rank = opened.segmentation_index(review.segmentation)
         report = self._predecessor(machine.report)

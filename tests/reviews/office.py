@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -46,30 +47,23 @@ class Clock:
         self.now += seconds
 
 
-def objects_of(folder: Path, documents: list[bytes]) -> list[Outgoing]:
-    """CT, SEGs and documents, to be stored."""
-    contents: list[Path | bytes] = [*sorted(folder.rglob("*.dcm")), *documents]
+def outgoing(contents: Iterable[Path | bytes]) -> list[Outgoing]:
+    """Objects, to be stored."""
     return [Outgoing(_instance(content), content) for content in contents]
 
 
 def _instance(content: Path | bytes) -> Instance:
-    if isinstance(content, bytes):
-        document = read_document(content)
-        return Instance(
-            document.study_instance_uid,
-            document.series_instance_uid,
-            document.sop_instance_uid,
-            document.sop_class_uid,
-        )
-    header = dcmread(content, stop_before_pixels=True)
-    return Instance(header.StudyInstanceUID, header.SeriesInstanceUID, header.SOPInstanceUID, header.SOPClassUID)
+    header = dcmread(content if isinstance(content, Path) else BytesIO(content), stop_before_pixels=True)
+    uids = (header.StudyInstanceUID, header.SeriesInstanceUID, header.SOPInstanceUID, header.SOPClassUID)
+    return Instance(*map(str, uids))
 
 
 def make_reviewed(folder: Path) -> Path:
     """A folder with an archive of a phantom, two models and the documents of the machine, and its index."""
     demo_study(folder / "dicom", TINY)
-    archive = FolderArchive(folder / "office" / "archive")
-    archive.store(objects_of(folder / "dicom", [one.file for one in our_documents(folder / "dicom")]))
+    archive = FolderArchive(folder / "office")
+    documents = [one.file for one in our_documents(folder / "dicom")]
+    archive.store(outgoing([*sorted((folder / "dicom").rglob("*.dcm")), *documents]))
     reindex(FindingsIndex(folder / "office" / FILE_NAME), archive)
     archive.close()
     return folder / "office"
@@ -90,7 +84,7 @@ class Office:
         self.folder, self.clock = folder, Clock()
         self.ledger_url = ledger_url or f"sqlite:///{folder / 'ledger.sqlite3'}"
         self.index = FindingsIndex(folder / FILE_NAME)
-        self.archive: Archive = archive or FolderArchive(folder / "archive")
+        self.archive: Archive = archive or FolderArchive(folder)
         self._closing: list[Callable[[], None]] = []
         self.ledger = self.open_ledger()
 
@@ -138,11 +132,17 @@ class Office:
         found = []
         for series in self.archive.list_series(modality="SR"):
             instances = self.archive.list_instances(series.study_instance_uid, series.series_instance_uid)
-            for path in self.archive.fetch(instances, self.folder).values():
+            fetched = self.folder / "fetched"
+            fetched.mkdir(exist_ok=True)
+            for path in self.archive.fetch(instances, fetched).values():
                 document = read_document(path)
                 if document.kind == kind:
                     found.append(document)
         return sorted(found, key=lambda one: (one.content_date, one.content_time, len(one.predecessors)))
+
+    def objects(self) -> list[Path]:
+        """All files of the archive."""
+        return sorted(path for path in (self.folder / "objects").rglob("*") if path.is_file())
 
     def close(self) -> None:
         for close in reversed(self._closing):

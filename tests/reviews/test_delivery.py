@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from segqa_dicom.archive import Instance, Outcome, Outgoing
+from segqa_dicom.archive import Outcome
 from segqa_dicom.archive.dicomweb import DicomwebArchive
 from segqa_dicom.config import ServiceSettings
 from segqa_dicom.errors import PeerUnavailable
@@ -20,7 +20,7 @@ from segqa_dicom.reviews.delivery import REFUSED_PAUSE_S
 from segqa_dicom.reviews.model import Status, Task
 from segqa_dicom.service import Setup
 from segqa_dicom.service.coordinator import Coordinator
-from tests.reviews.office import ALL, ANNA, BEN, LIVER, Office, finish
+from tests.reviews.office import ALL, ANNA, BEN, LIVER, Office, finish, outgoing
 from tests.reviews.signer import POINTS
 from tests.reviews.test_signing import current, ratings
 from tests.servers.orthanc import Orthanc
@@ -96,7 +96,7 @@ def test_the_coordinator_delivers_what_a_killed_process_has_signed(office: Offic
     place = office.places()[0]
     finish(office.desk(), ANNA, place)
     killed_at(office, "before storing", place.segmentation)
-    setup = Setup(str(office.folder / "archive"), office.ledger_url, office.folder, ServiceSettings(poll_s=0.1))
+    setup = Setup(str(office.folder), office.ledger_url, office.folder, ServiceSettings(poll_s=0.1))
     setup.make_folders()
     coordinator = Coordinator(setup)
     assert office.ledger.summary(office.clock()).outbox == 1
@@ -115,13 +115,7 @@ def remote(reviewed: Path, tmp_path: Path, orthanc: Orthanc) -> Iterator[Office]
     """An office whose archive is an Orthanc."""
     archive = DicomwebArchive(orthanc.dicomweb_url, timeout_s=30, scratch=tmp_path)
     office = Office(reviewed, tmp_path / "office", archive=archive)
-    objects = []
-    for path in sorted((reviewed / "archive" / "objects").rglob("*")):
-        if path.is_file():
-            header = dcmread(path, stop_before_pixels=True)
-            uids = (header.StudyInstanceUID, header.SeriesInstanceUID, header.SOPInstanceUID, header.SOPClassUID)
-            objects.append(Outgoing(Instance(*map(str, uids)), path))
-    archive.store(objects)
+    archive.store(outgoing(office.objects()))
     yield office
     office.close()
 
@@ -181,9 +175,7 @@ def test_what_the_archive_refuses_stays_in_the_outbox_with_the_reason(office: Of
     document.ContentLabel = "ANOTHER"
     target = office.folder / "other.dcm"
     document.save_as(target)
-    one = pending.document
-    instance = Instance(one.study_instance_uid, one.series_instance_uid, one.sop_instance_uid, one.sop_class_uid)
-    (stored,) = office.archive.store([Outgoing(instance, target)])
+    (stored,) = office.archive.store(outgoing([target]))
     assert stored.outcome is Outcome.STORED
 
     office.clock.pass_s(100)

@@ -1,0 +1,416 @@
+"""Commands about what readers do: reviews import, list, assign, repeat, export."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from segqa_dicom import terminal
+from segqa_dicom.errors import ConfigurationError, InputError, PeerError
+
+if TYPE_CHECKING:
+    from segqa_dicom.findings import FindingsIndex
+    from segqa_dicom.ledger import ImportedRow, Ledger, PendingReview
+    from segqa_dicom.reviews.desk import ReviewDesk
+    from segqa_dicom.reviews.importing import Converted
+    from segqa_dicom.reviews.memory import ReviewMemory
+    from segqa_dicom.reviews.model import SignedReview
+    from segqa_dicom.reviews.tables import Table
+    from segqa_dicom.service import Setup
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_EPILOG = """
+\b
+Exit codes:
+  0  done
+  1  the archive or the ledger does not answer
+  2  the call or a setting is wrong
+"""
+
+_IMPORT_EPILOG = """
+\b
+Examples:
+  segqa reviews import aimi_lung_ct_qa_results.csv --reviewer-map rad1=doe --reviewer-map rad2=roe
+  segqa reviews import annotations.csv --reader doe --minor-changes 3
+  segqa reviews import                      only look for segmentations that have come since
+
+\b
+Exit codes:
+  0  done, also if segmentations are still to come
+  1  lines that could not be used (each is named), or the archive or the ledger does not answer
+  2  the call or a setting is wrong, or the file is no such table
+"""
+
+
+def _where(command: _Command) -> _Command:
+    """The options that say which archive and which ledger."""
+    for option in (
+        click.option("--ledger", metavar="URL", help="As for `segqa serve`."),
+        click.option("--archive", metavar="DIR|URL", help="As for `segqa serve`.  [default: ./segqa-archive]"),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group()
+def reviews() -> None:
+    """What readers say: import it from tables, list it, assign segments, have some read again, export major edits."""
+
+
+@reviews.command("import", epilog=_IMPORT_EPILOG)
+@click.argument("file", required=False, metavar="[FILE.csv]", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--format",
+    "layout",
+    type=click.Choice(["aimi", "segmentation-review"]),
+    help="AIMI's quality tables, or annotations.csv of SegmentationReview.  [default: as its first line says]",
+)
+@click.option("--reader", default="", metavar="LOGIN", help="Who rated, if the table does not say.")
+@click.option(
+    "--reviewer-map",
+    "mapped",
+    multiple=True,
+    metavar="NAME=LOGIN",
+    help="What a reader of the table is called here; several times.",
+)
+@click.option(
+    "--minor-changes",
+    default="4",
+    show_default=True,
+    type=click.Choice(["3", "4"]),
+    help="What SegmentationReview's 2 (acceptable, minor changes) is: 3 minor edits needed, 4 stylistic edits only.",
+)
+@_where
+@click.option("--json", "as_json", is_flag=True, help="As JSON: rows, new, documents, ratings, waiting, problems.")
+def import_reviews(
+    file: Path | None,
+    layout: str | None,
+    reader: str,
+    mapped: Sequence[str],
+    minor_changes: str,
+    archive: str | None,
+    ledger: str | None,
+    as_json: bool,  # noqa: FBT001 - click passes options by name
+) -> None:
+    """Take ratings from a table: signed reviews where their segmentations are, else kept until these come.
+
+    Ratings count in `segqa agreement` either way. Importing again changes nothing. A segmentation is found by its SOP
+    Instance UID in a file name, by the CT series if that has only one, or by what its series is called.
+    """
+    from segqa_dicom.reviews.importing import Imported, keep_table
+    from segqa_dicom.reviews.tables import Layout
+
+    logins = _logins(mapped)
+    table = None if file is None else _table(file, layout, reader, minor_changes)
+    with _office(archive, ledger) as office:
+        kept = Imported(0, 0)
+        if table is not None and file is not None:
+            kept = keep_table(office.ledger, table, source=file.name, now=time.time(), logins=logins)
+        converted, waits = _converted(office)
+        lines = _problems(kept.problems, converted, office.ledger)
+    values = {
+        "rows": kept.rows,
+        "new": kept.new,
+        "documents": list(converted.documents),
+        "ratings": converted.ratings,
+        "waiting": converted.waiting,
+        "problems": lines,
+    }
+    if table is not None and table.layout is Layout.SEGMENTATION_REVIEW:
+        values["minor_changes"] = minor_changes
+    if as_json:
+        click.echo(json.dumps(values, indent=2))
+    else:
+        _say_what_was_imported(values, waits=waits)
+    sys.exit(1 if lines else 0)
+
+
+@reviews.command("list", epilog=_EPILOG)
+@_where
+@click.option("--json", "as_json", is_flag=True, help="As JSON: reviews, waiting, imported.")
+def list_reviews(archive: str | None, ledger: str | None, as_json: bool) -> None:  # noqa: FBT001
+    """Say who has reviewed what, what waits for the archive, and which imported ratings wait for segmentations.
+
+    Also which segments are read again: not for the eyes of readers.
+    """
+    with _office(archive, ledger) as office:
+        office.memory.refresh()
+        found = office.memory.current()
+        pending = office.ledger.pending_reviews(limit=10_000)
+        imported = office.ledger.imported(is_waiting=True)
+    values = {
+        "reviews": [_review_json(one) for one in found],
+        "waiting": [_pending_json(one) for one in pending],
+        "imported": [_imported_json(one) for one in imported],
+    }
+    if as_json:
+        click.echo(json.dumps(values, indent=2))
+        return
+    _show_reviews(values["reviews"])
+    for one in values["waiting"]:
+        click.echo(f"on its way: {one['kind']} {one['document']} {one['reason']}".rstrip())
+    if imported:
+        click.echo(f"{len(imported)} imported ratings wait for their segmentations")
+
+
+@reviews.command("assign", epilog=_EPILOG)
+@click.argument("what", metavar="SEG[/SEGMENT]")
+@click.argument("login", required=False)
+@click.option("--remove", is_flag=True, help="Nobody is asked to look at it any more.")
+@_where
+def assign_review(what: str, login: str | None, remove: bool, archive: str | None, ledger: str | None) -> None:  # noqa: FBT001
+    """Have LOGIN look at a segmentation (its SOP Instance UID), or at one of its segments (UID/number)."""
+    from segqa_dicom.reviews.model import Place
+    from segqa_dicom.uids import normalised_uid
+
+    if (login is None) is not remove:
+        raise click.UsageError("give a LOGIN, or --remove")
+    uid, slash, number = what.partition("/")
+    try:
+        uid = normalised_uid(uid, what="SEG")
+    except InputError as error:
+        raise click.UsageError(str(error)) from error
+    if slash and not (number.isdecimal() and int(number) < 65_536):
+        raise click.UsageError("after the slash stands a Segment Number")
+    with _office(archive, ledger) as office:
+        try:
+            office.desk().assign(Place(uid, int(number) if slash else 0), login, by=_operator())
+        except InputError as error:
+            raise click.UsageError(str(error)) from error
+    click.echo(f"{what}: {f'assigned to {login}' if login else 'assigned to nobody'}")
+
+
+@reviews.command("repeat", epilog=_EPILOG)
+@click.option("--share", required=True, type=click.FloatRange(0, 1), help="Of what a reader has signed: 0.1 = a tenth.")
+@click.option("--reader", metavar="LOGIN", help="Only this one.  [default: all]")
+@click.option("--seed", default=1, show_default=True, help="Decides which segments, as by lot.")
+@_where
+@click.option("--json", "as_json", is_flag=True, help="As JSON: scheduled.")
+def repeat_reviews(
+    share: float,
+    reader: str | None,
+    seed: int,
+    archive: str | None,
+    ledger: str | None,
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    """Have readers read a share of what they have signed again, without telling them, to see how far they agree.
+
+    Such segments come back into the worklist as if they had never been read. The same call again draws only from what
+    was signed since.
+    """
+    with _office(archive, ledger) as office:
+        count = office.desk().schedule_repeats(share, reader, seed)
+    click.echo(json.dumps({"scheduled": count}) if as_json else f"{count} segments are to be read again")
+
+
+COMMANDS: tuple[click.Command, ...] = (reviews,)
+
+
+# What is there
+
+
+@dataclass
+class _Office:
+    """Archive, ledger and index; all is opened when it is asked for."""
+
+    setup: Setup
+    ledger: Ledger
+    index: FindingsIndex
+
+    def __post_init__(self) -> None:
+        from segqa_dicom.reviews.memory import ReviewMemory
+
+        self.archive, self.vocabulary = self.setup.open_archive(), self.setup.ruleset().vocabulary
+        self.memory: ReviewMemory = ReviewMemory(
+            self.ledger,
+            self.archive,
+            self.index,
+            self.vocabulary,
+            folder=self.setup.work_folder,
+            limits=self.setup.review.limits(),
+        )
+
+    def desk(self) -> ReviewDesk:
+        """For what needs no pictures."""
+        from segqa_dicom.reviews.desk import ReviewDesk
+
+        return ReviewDesk(
+            ledger=self.ledger,
+            archive=self.archive,
+            index=self.index,
+            cases=None,
+            vocabulary=self.vocabulary,
+            settings=self.setup.settings,
+            folder=self.setup.work_folder,
+            limits=self.setup.review.limits(),
+        )
+
+
+@contextmanager
+def _office(archive: str | None, ledger: str | None) -> Iterator[_Office]:
+    from segqa_dicom.config import ServiceSettings, from_environment
+    from segqa_dicom.findings import FILE_NAME, FindingsIndex, reindex
+    from segqa_dicom.service import Setup
+
+    setup = Setup.from_settings(from_environment(ServiceSettings), archive=archive, ledger=ledger)
+    setup.make_folders()
+    with setup.open_ledger() as opened:
+        opened.migrate()
+        office = _Office(setup, opened, FindingsIndex(setup.data / FILE_NAME))
+        if not office.index.is_filled():
+            reindex(office.index, office.archive, folder=setup.work_folder, limits=setup.review.limits())
+        yield office
+
+
+def _operator() -> str:
+    try:
+        return getpass.getuser()[:64]
+    except (KeyError, OSError):  # no such user in a container
+        return "operator"
+
+
+# Importing
+
+
+def _logins(mapped: Sequence[str]) -> dict[str, str]:
+    pairs = [one.partition("=") for one in mapped]
+    if wrong := [
+        one for one, (name, equals, login) in zip(mapped, pairs, strict=True) if not (name and equals and login)
+    ]:
+        raise click.UsageError(f"--reviewer-map is NAME=LOGIN, not {wrong[0]}")
+    return {name: login for name, _, login in pairs}
+
+
+def _table(path: Path, layout: str | None, reader: str, minor_changes: str) -> Table:
+    from segqa_dicom.reviews.tables import Layout, decoded, read_table
+
+    try:
+        text = decoded(path.read_bytes())
+        table = read_table(text, layout=Layout(layout) if layout else None, reader=reader, minor_changes=minor_changes)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    except InputError as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+    if any(not row.reader for row in table.rows):
+        raise ConfigurationError(f"{path} does not say who rated; give --reader LOGIN")
+    return table
+
+
+def _converted(office: _Office) -> tuple[Converted, bool]:
+    """What has become reviews, and whether some of these wait for the archive."""
+    from segqa_dicom.pictures import OpenCases
+    from segqa_dicom.reviews.delivery import deliver
+    from segqa_dicom.reviews.importing import Converter
+    from segqa_dicom.reviews.signing import Signer
+
+    setup = office.setup
+    cases = OpenCases(
+        office.archive,
+        folder=setup.work_folder / "import",
+        limits=setup.review.limits(),
+        max_bytes=setup.settings.picture_memory_bytes,
+    )
+    try:
+        signer = Signer(office.ledger, office.index, cases, office.memory, office.vocabulary)
+        organization = setup.settings.reviewer_organization
+        converted = Converter(office.ledger, office.index, office.memory, signer, organization=organization).convert()
+    finally:
+        cases.close()
+    try:
+        deliver(office.ledger, office.archive, office.index, now=time.time())
+    except PeerError:
+        return converted, True  # `segqa serve` goes on with it
+    return converted, bool(office.ledger.pending_reviews(limit=1))
+
+
+def _problems(problems: Sequence[Any], converted: Converted, ledger: Ledger) -> list[dict[str, Any]]:
+    """By line where there is one: what was imported before has none any more."""
+    found: list[dict[str, Any]] = [{"line": one.line, "message": one.message} for one in problems]
+    rows = {row.rating_id: row for row in ledger.imported()} if converted.problems else {}
+    for rating_id, message in converted.problems:
+        found.append({"rating": rating_id[:12], "reader": rows[rating_id].login, "message": message})
+    return found
+
+
+def _say_what_was_imported(values: dict[str, Any], *, waits: bool) -> None:
+    click.echo(f"{values['rows']} ratings in the table, {values['new']} of them new")
+    if "minor_changes" in values:
+        click.echo(
+            f"acceptable with minor changes (2) was taken for {values['minor_changes']}; --minor-changes says which"
+        )
+    click.echo(f"{values['ratings']} ratings became {len(values['documents'])} signed reviews")
+    if waits:
+        click.echo("some are on their way to the archive; `segqa serve` sends them")
+    if values["waiting"]:
+        click.echo(f"{values['waiting']} wait for their segmentations; `segqa reviews import` looks for them again")
+    for one in values["problems"]:
+        where = f"line {one['line']}" if "line" in one else f"rating {one['rating']} of {one['reader']}"
+        click.echo(f"{where}: {one['message']}", err=True)
+
+
+# Showing
+
+
+def _review_json(one: SignedReview) -> dict[str, Any]:
+    review = one.review
+    return {
+        "reader": review.reviewer.login,
+        "purpose": review.purpose.value,
+        "reading": review.reading,
+        "segmentation": review.segmentation,
+        "segments": [said.segment_number for said in review.segments],
+        "is_signed": review.is_signed,
+        "made_at": review.made_at,
+        "document": one.document,
+        "study": one.study,
+        "ct_series": one.ct_series,
+    }
+
+
+def _pending_json(one: PendingReview) -> dict[str, Any]:
+    return {
+        "document": one.document.sop_instance_uid,
+        "kind": one.document.kind,
+        "reader": one.login,
+        "segmentation": one.segmentation,
+        "reason": one.reason,
+    }
+
+
+def _imported_json(row: ImportedRow) -> dict[str, Any]:
+    content = asdict(row)["content"]
+    return {
+        "reader": row.login,
+        "rating": content["rating"],
+        "ct_series": content["ct_series"],
+        "source": content["source"],
+    }
+
+
+def _show_reviews(found: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    if not found:
+        click.echo("nobody has signed anything")
+        return
+    table = Table("reader", "purpose", "segmentation", "segments", "made")
+    for one in found:
+        purpose = one["purpose"] if one["reading"] == 1 else f"{one['purpose']} {one['reading']}"
+        segments = "whole" if one["segments"] == [0] else str(len(one["segments"]))
+        made = f"{one['made_at'][:4]}-{one['made_at'][4:6]}-{one['made_at'][6:8]}"
+        state = "" if one["is_signed"] else " (preliminary)"
+        cells = (one["reader"], purpose, one["segmentation"], segments, made + state)
+        table.add_row(*(Text(cell, overflow="fold") for cell in cells))
+    terminal.console().print(table)
