@@ -12,11 +12,12 @@ import tomllib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import unified_diff
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from segqa_dicom.checks import RuleSet, Severity, ruleset_with
+from segqa_dicom.checks import RuleSet, ruleset_with
 from segqa_dicom.checks.ruleset import ruleset_from_toml
 from segqa_dicom.checks.vocabulary import Vocabulary
 from segqa_dicom.measures.agreement import Estimate, wilson
@@ -167,10 +168,17 @@ def sample_of(
 ) -> Sample:
     """Join what the machine says with what readers say; what only readers know about is left out.
 
+    Rules that only ever say what is worth knowing (severity info) complain about nothing.
     said : see `said_by_place`
     level : of confidence, of all intervals
     """
-    rules = {one.place: frozenset(one.rules) for one in machine if one.place.segment != WHOLE}
+    from segqa_dicom.checks import (
+        Severity,
+        all_rules,
+    )  # here, because with the rules their measures and numba are loaded
+
+    silent = {rule.id for rule in all_rules() if rule.severity is Severity.INFO}
+    rules = {one.place: frozenset(one.rules) - silent for one in machine if one.place.segment != WHOLE}
     truth: dict[Place, Truth] = {}
     n_reviewed = n_undecided = n_unknown = 0
     for place in rules:
@@ -204,16 +212,17 @@ def _errors(review: SegmentReview, vocabulary: Vocabulary) -> list[str]:
 
 def rule_worth(sample: Sample) -> list[RuleWorth]:
     """All rules that complain about anything, and first `ANY`: the most reliable first (lower end of precision)."""
-    from segqa_dicom.checks import rule_titles  # here, because with the rules their measures and numba are loaded
+    from segqa_dicom.checks import rule_titles  # here, as above
 
     titles = rule_titles()
     rules = sorted({rule for rules in sample.rules.values() for rule in rules})
-    each = [
-        _worth(sample, rule, titles.get(rule, rule), lambda found, rule=rule: rule in found)  # type: ignore[misc]
-        for rule in rules
-    ]
+    each = [_worth(sample, rule, titles.get(rule, rule), partial(_holds, rule)) for rule in rules]
     each.sort(key=lambda one: (-(one.precision.low or 0.0), -one.n_true, one.rule))
     return [_worth(sample, ANY, "Any rule", bool), *each]
+
+
+def _holds(rule: str, rules: frozenset[str]) -> bool:
+    return rule in rules
 
 
 def _worth(sample: Sample, rule: str, title: str, complains: Callable[[frozenset[str]], bool]) -> RuleWorth:
@@ -311,13 +320,9 @@ def difference(current: str, proposed: str) -> str:
 
 def _risk(sample: Sample, ruleset: RuleSet, outcomes: Mapping[tuple[Place, str], str], minimum: int) -> list[str]:
     """The weight of a warning against that of an error: by how much each makes a fault more likely."""
-    from segqa_dicom.checks import all_rules  # here, as above
-
-    severity = {rule.id: rule.severity for rule in all_rules()}
     counted: dict[str, list[bool]] = {"FAIL": [], "WARN": []}
     for (place, rule), outcome in outcomes.items():
-        is_judged = rule[0] not in METADATA and severity.get(rule) is not Severity.INFO
-        if place in sample.truth and outcome in counted and is_judged:
+        if place in sample.truth and outcome in counted and rule in sample.rules[place] and rule[0] not in METADATA:
             counted[outcome].append(sample.truth[place].is_faulty)
     quiet = _quiet(sample)
     errors, warnings = counted["FAIL"], counted["WARN"]

@@ -115,6 +115,12 @@ def test_precision_recall_and_what_a_rule_alone_finds() -> None:
     assert next(iter(found)) == ANY
 
 
+def test_what_is_only_worth_knowing_is_no_complaint() -> None:
+    found = by_rule(sample((("F1", "T1"), [said("2")]), (("F1",), [said("5")])))
+    assert set(found) == {ANY, "T1"}
+    assert found["T1"].n_alone == found[ANY].n_complained == 1
+
+
 def test_a_rule_on_which_nobody_looked_has_no_precision() -> None:
     found = by_rule(sample((("T1",), []), ((), [said("5")])))
     assert found["T1"].precision.value is None
