@@ -25,7 +25,7 @@ def csv_parts(pages: Iterable[Sequence[Row]]) -> Iterator[str]:
     """
     yield _lines([COLUMNS])
     for page in pages:
-        yield _lines([[_cell(value) for value in astuple(row)] for row in page])
+        yield _lines([[spreadsheet_cell(value) for value in astuple(row)] for row in page])
 
 
 def _lines(rows: Iterable[Sequence[object]]) -> str:
@@ -34,7 +34,8 @@ def _lines(rows: Iterable[Sequence[object]]) -> str:
     return buffer.getvalue()
 
 
-def _cell(value: object) -> object:
+def spreadsheet_cell(value: object) -> object:
+    """A value for a cell of CSV: what a spreadsheet would run as a formula becomes a text, nothing becomes empty."""
     if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA):
         return f"'{value}"
     if isinstance(value, bool):
