@@ -32,9 +32,11 @@ MAY_IMPORT = {
                        "pictures", "config", "log"},
     "node": BASE | {"reading", "inbox", "config", "log"},
     "viewer": {"errors"},
-    "web": BASE | {"reading", "inbox", "archive", "findings", "viewer", "config", "log"},
+    "web": BASE | {"model", "checks", "report", "reading", "inbox", "archive", "findings", "viewer", "reviews",
+                   "pictures", "config", "log"},
     "service": BASE | {"model", "measures", "checks", "pipeline", "reading", "sr", "phantoms", "batch", "config", "log",
-                       "inbox", "archive", "findings", "ledger", "node", "web", "reviews"},
+                       "inbox", "archive", "findings", "ledger", "node", "web", "reviews",
+                       "pictures"},
     "selftest": BASE | {"model", "anatomy", "checks", "report", "pipeline", "reading", "phantoms", "log"},
 }  # fmt: skip
 PURE = ("model", "anatomy", "measures", "checks", "report", "pipeline")

@@ -96,7 +96,7 @@ def web_loop(setup: Setup, addresses: Addresses, ready: Ready) -> None:
 
     inbox = setup.open_inbox()
     inbox.remove_parts(PART_PREFIX)
-    index, vocabulary = FindingsIndex(setup.data / FILE_NAME), setup.ruleset().vocabulary
+    index, ruleset = FindingsIndex(setup.data / FILE_NAME), setup.ruleset()
     cases = OpenCases(
         archive,
         folder=setup.data / "pictures",
@@ -108,7 +108,7 @@ def web_loop(setup: Setup, addresses: Addresses, ready: Ready) -> None:
         archive=archive,
         index=index,
         cases=cases,
-        vocabulary=vocabulary,
+        vocabulary=ruleset.vocabulary,
         settings=setup.settings,
         folder=setup.work_folder,
         limits=limits,
@@ -124,7 +124,8 @@ def web_loop(setup: Setup, addresses: Addresses, ready: Ready) -> None:
         findings_index=index,
         desk=desk,
         cases=cases,
-        vocabulary=vocabulary,
+        ruleset=ruleset,
+        rules_text=setup.with_rules().rules or "",
     )
     run_web(app, host=addresses.host, port=addresses.http_port, ready=ready)
 

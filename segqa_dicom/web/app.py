@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Route
 
 from segqa_dicom.archive import Archive, Instance
 from segqa_dicom.archive.folder_keys import Level
-from segqa_dicom.checks.vocabulary import Vocabulary, default_vocabulary
+from segqa_dicom.checks import RuleSet, default_ruleset
 from segqa_dicom.config import ServiceSettings, Settings
 from segqa_dicom.findings import FILE_NAME, FindingsIndex
 from segqa_dicom.inbox import Inbox
@@ -60,7 +60,8 @@ def create_app(
     findings_index: FindingsIndex | None = None,
     desk: ReviewDesk | None = None,
     cases: OpenCases | None = None,
-    vocabulary: Vocabulary | None = None,
+    ruleset: RuleSet | None = None,
+    rules_text: str = "",
 ) -> Starlette:
     """The service in HTTP.
 
@@ -69,7 +70,7 @@ def create_app(
     on_stored : told of what STOW-RS has stored, or stored again, before the sender gets its answer; called in a thread
     findings_index : what documents say; None = the index in the data folder, in which the inbox lies
     desk, cases : of readers; without them there are no pages for readers
-    vocabulary : what readers can say; None = that of the default rule set
+    ruleset, rules_text : the rules in use, and the TOML of what they change; None = the default
     Raises `ConfigurationError` for settings that contradict each other.
     """
     findings_index = findings_index or FindingsIndex(inbox.folder.parent / FILE_NAME)
@@ -93,8 +94,8 @@ def create_app(
     if desk and cases:
         views = Views(findings_index, archive, inbox.folder.parent)
         thumbnails = Thumbnails(cases, inbox.folder.parent / "thumbnails")
-        words = vocabulary or default_vocabulary()
-        app.state.pages = Pages(desk, cases, thumbnails, views, words, identify_by(service))
+        rules = ruleset or default_ruleset()
+        app.state.pages = Pages(desk, cases, thumbnails, views, rules, rules_text, identify_by(service))
     return app
 
 

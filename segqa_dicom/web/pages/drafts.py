@@ -15,7 +15,16 @@ from segqa_dicom.pictures import OpenCase, scene, to_mm
 from segqa_dicom.report.review import Purpose, Reviewer
 from segqa_dicom.reviews.content import content_from_json
 from segqa_dicom.reviews.desk import DraftConflict, NotYours
-from segqa_dicom.reviews.model import Draft, MachineSegment, Place, Task, WorklistFilters, content_as_json
+from segqa_dicom.reviews.model import (
+    Draft,
+    MachineCheck,
+    MachineSegment,
+    MachineView,
+    Place,
+    Task,
+    WorklistFilters,
+    content_as_json,
+)
 from segqa_dicom.web.pages.addresses import filters_of, purpose_of, review_address, worklist_address
 from segqa_dicom.web.pages.guard import body_of, changing
 from segqa_dicom.web.pages.state import Pages, number_in, pages_of, reader_of, uid_in
@@ -54,16 +63,28 @@ def case_of(pages: Pages, machine: MachineSegment) -> OpenCase:
 
 
 async def get_scene(request: Request) -> Response:
-    """GET: how the pictures of a segment are laid out; answers when the case is open."""
+    """GET: how the pictures of a segment are laid out, see `pictures.scene`; answers when the case is open.
+
+    Query: ``at``: where to look first, in mm; else it is where the machine points to, else the middle of the segment.
+    In ``checks`` stands where the complaints are, in their order; null for those that are nowhere in particular.
+    """
     place, pages = place_in(request), pages_of(request)
     reader_of(request)
-    points = _points(request.query_params.getlist("at"))
+    at = _points(request.query_params.getlist("at"))
 
     def make() -> dict[str, Any]:
         opened = case_of(pages, machine_in(request, place))
-        return scene(opened, place.segmentation, place.segment, points)
+        view = pages.views.machine_view(place, opened.case.ct)
+        locations = [*at, *(view.locations_mm if view else ())]
+        checks = [one.location_mm for one in complaints(view)] if view else []
+        return {**scene(opened, place.segmentation, place.segment, locations), "checks": checks}
 
     return JSONResponse(await run_in_threadpool(make), headers=_NO_STORE)
+
+
+def complaints(view: MachineView) -> list[MachineCheck]:
+    """What did not pass."""
+    return [one for one in view.checks if one.outcome in ("FAIL", "WARN")]
 
 
 def _points(given: Sequence[str]) -> list[tuple[float, float, float]]:

@@ -34,7 +34,7 @@ from segqa_dicom.web.pages.addresses import (
     review_address,
     worklist_address,
 )
-from segqa_dicom.web.pages.drafts import draft_as_json, following_address, machine_in, place_in
+from segqa_dicom.web.pages.drafts import complaints, draft_as_json, following_address, machine_in, place_in
 from segqa_dicom.web.pages.guard import token_of
 from segqa_dicom.web.pages.state import Pages, page, pages_of, reader_of, shown
 from segqa_dicom.web.pages.users import shown_name
@@ -99,6 +99,7 @@ def _values(
     return {
         "machine": machine,
         "view": view,
+        "complaints": complaints(view),
         "task": task,
         "draft": draft,
         "progress": _progress(pages, reader, filters),
@@ -113,11 +114,10 @@ def _values(
         "page": _page(request, pages, reader, machine, draft, filters, links)
         | {
             "places": {
-                "checks": [one.location_mm for one in view.checks if one.outcome in ("FAIL", "WARN")],
                 "annotations": [_place_of(one.finding) for one in annotations],
                 "others": places,
             },
-            "scene": _scene(request, place, draft, view),
+            "scene": _scene(request, place, draft),
         },
     }
 
@@ -152,11 +152,10 @@ def _page(
     }
 
 
-def _scene(request: Request, place: Place, draft: Draft, view: MachineView) -> str:
-    """Where to look first: at what the reader found, else at what the machine points to, else at the middle."""
+def _scene(request: Request, place: Place, draft: Draft) -> str:
+    """Looks first at what the reader found; else the service says where."""
     mine = [one.location.point_mm for one in draft.content.findings if one.location]
-    at = [*mine, *view.locations_mm][:1]
-    query = {"at": ",".join(f"{value:.3f}" for value in at[0])} if at else None
+    query = {"at": ",".join(f"{value:.3f}" for value in mine[0])} if mine else None
     return address(request, f"/api/reviews/scene/{place.segmentation}/{place.segment}", query)
 
 

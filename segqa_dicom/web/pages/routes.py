@@ -8,6 +8,14 @@ from segqa_dicom.web.pages.drafts import get_progress, get_scene, put_draft, reo
 from segqa_dicom.web.pages.pictures import picture, thumbnail
 from segqa_dicom.web.pages.review import review
 from segqa_dicom.web.pages.signing import adjudicate, sign, to_sign
+from segqa_dicom.web.pages.statistics import (
+    agreement_json,
+    agreement_page,
+    agreement_svg,
+    proposal_toml,
+    rules_json,
+    rules_page,
+)
 from segqa_dicom.web.pages.worklist import worklist
 
 _SEGMENT = "{segmentation}/{segment}"
@@ -21,6 +29,12 @@ def page_routes() -> list[BaseRoute]:
         Route("/sign", to_sign, methods=["GET"]),
         Route("/sign", sign, methods=["POST"]),
         Route("/adjudicate", adjudicate),
+        Route("/agreement", agreement_page),
+        Route("/agreement.json", agreement_json),
+        Route("/agreement/figure.svg", agreement_svg),
+        Route("/rules", rules_page),
+        Route("/rules.json", rules_json),
+        Route("/rules/proposal.toml", proposal_toml),
         Route(f"/api/reviews/scene/{_SEGMENT}", get_scene),
         Route(f"/api/reviews/progress/{_SEGMENT}", get_progress),
         Route(f"/api/reviews/drafts/{_SEGMENT}", put_draft, methods=["PUT"]),

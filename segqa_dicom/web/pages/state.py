@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from segqa_dicom import log
+from segqa_dicom.checks import RuleSet
 from segqa_dicom.checks.vocabulary import Vocabulary
 from segqa_dicom.errors import InputError, PeerError
 from segqa_dicom.pictures import NoSuchPlane, NoSuchSegment, NothingToShow, OpenCases, Thumbnails
@@ -32,14 +33,21 @@ class Pages:
 
     identify : tells who asks
     views : what the machine says about segments, and what others drew on them
+    rules_text : TOML of what the rule set changes
     """
 
     desk: ReviewDesk
     cases: OpenCases
     thumbnails: Thumbnails
     views: Views
-    vocabulary: Vocabulary
+    ruleset: RuleSet
+    rules_text: str
     identify: Identify
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What readers can say."""
+        return self.ruleset.vocabulary
 
 
 def pages_of(request: Request) -> Pages:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from segqa_dicom.archive import Archive
 from segqa_dicom.findings import FindingsIndex
+from segqa_dicom.model import CtVolume
+from segqa_dicom.reviews.machine import machine_view
 from segqa_dicom.reviews.model import Annotation, MachineView, Place
 
 
@@ -28,11 +30,6 @@ class Views:
     folder: Path
     annotations: Callable[[Place], Sequence[Annotation]] = _none
 
-    def machine_view(self, place: Place) -> MachineView | None:
-        """All that the machine's documents say; None if there are none."""
-        try:
-            from segqa_dicom.reviews.machine import machine_view
-        except ImportError:
-            return None
-
-        return machine_view(self.index, self.archive, place, self.folder)
+    def machine_view(self, place: Place, ct: CtVolume | None = None) -> MachineView | None:
+        """All that the machine's documents say; None if there are none. Where things are it says with the CT only."""
+        return machine_view(self.index, self.archive, place, self.folder, ct=ct)

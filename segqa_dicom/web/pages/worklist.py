@@ -73,7 +73,6 @@ def _row(request: Request, row: WorklistRow, filters: WorklistFilters) -> dict[s
         "reason": machine.reason,
         "rules": machine.rules,
         "model": machine.model,
-        "purpose": row.task.purpose.value,
         "status": row.status.value,
         "readers": row.readers,
         "assigned_to": row.assigned_to,

@@ -70,8 +70,11 @@ function row(one) {
   const away = make("button", {type: "button", textContent: "×", ariaLabel: `remove ${type.name}`, disabled: isLocked()});
   away.addEventListener("click", () => remove(one));
   const note = make("input", {type: "text", placeholder: "note", value: one.comment || "", maxLength: page.longest, ariaLabel: `note on ${type.name}`, disabled: isLocked()});
+  note.hidden = !one.comment;
   note.addEventListener("input", () => { one.comment = note.value; changed(); });
-  item.append(make("b", {textContent: type.name, title: type.name}), severity, where, away, note);
+  const more = make("button", {type: "button", textContent: "note", ariaLabel: `note on ${type.name}`, hidden: !note.hidden, disabled: isLocked()});
+  more.addEventListener("click", () => { more.hidden = true; note.hidden = false; note.focus(); });
+  item.append(make("b", {textContent: type.name.split(" (")[0], title: type.name}), severity, where, more, away, note);
   return item;
 }
 
@@ -91,7 +94,7 @@ function marks() {
   if (!planes) return;
   const found = draft.content.findings.filter(isPlaced).map(one => ({voxel: voxel(one), box: box(one), isNow: one === armed}));
   const foreign = page.places.annotations.concat(page.places.others).map(one => ({voxel: voxelOf(scene.geometry, one.point_mm), box: one.box_mm && corners(one.box_mm), kind: "foreign"}));
-  const machine = page.places.checks.filter(Boolean).map(point => ({voxel: voxelOf(scene.geometry, point), kind: "machine"}));
+  const machine = scene.checks.filter(Boolean).map(point => ({voxel: voxelOf(scene.geometry, point), kind: "machine"}));
   planes.setMarks([...machine, ...foreign, ...found]);
 }
 
@@ -283,8 +286,8 @@ function move(event) {
 }
 
 function nextIssue() {
-  const places = page.places.checks.filter(Boolean);
-  if (!planes || !places.length) return;
+  const places = planes ? scene.checks.filter(Boolean) : [];
+  if (!places.length) return;
   issue = (issue + 1) % places.length;
   planes.goTo(voxelOf(scene.geometry, places[issue]));
 }
@@ -317,8 +320,8 @@ find("reopen")?.addEventListener("click", async () => {
 for (const [name, places] of [["check", "checks"], ["annotation", "annotations"], ["other", "others"]]) {
   for (const button of all(`[data-${name}]`)) {
     button.addEventListener("click", () => {
-      const place = page.places[places][Number(button.dataset[name])];
-      if (planes && place) planes.goTo(voxelOf(scene.geometry, place.point_mm || place));
+      const place = planes && (places === "checks" ? scene.checks : page.places[places])[Number(button.dataset[name])];
+      if (place) planes.goTo(voxelOf(scene.geometry, place.point_mm || place));
     });
   }
 }
@@ -395,6 +398,10 @@ async function open() {
   });
   find("opening").hidden = true;
   if (["counterpart", "neighbours", "middle"].includes(scene.start_reason) && scene.segment.is_empty) hint({counterpart: "This segment is empty. Another model has it here.", neighbours: "This segment is empty. It should lie near here.", middle: "This segment is empty."}[scene.start_reason]);
+  for (const button of all("[data-check]")) {
+    button.disabled = !scene.checks[Number(button.dataset.check)];
+    button.querySelector(".there").hidden = button.disabled;
+  }
   toggles();
   show();
 }
