@@ -61,7 +61,7 @@ class OpenCases:
 
     folder : for files while they are read; empty again after each case
     max_bytes : of all arrays together, those that are being read included. The case that was used last stays even if
-        it alone is larger; no thread loses a case that it works with.
+        it alone is larger; no thread loses a case that it works with. Pictures that were drawn are kept beside them.
     """
 
     def __init__(self, archive: Archive, *, folder: Path, limits: Limits, max_bytes: int) -> None:
