@@ -37,6 +37,19 @@ Exit codes:
   2  the call or a setting is wrong
 """
 
+_EXPORT_EPILOG = """
+\b
+Examples:
+  segqa reviews export --major --csv edits.csv
+  segqa reviews export --major --json - --no-comments
+
+\b
+Exit codes:
+  0  done
+  1  the archive or the ledger does not answer
+  2  the call or a setting is wrong
+"""
+
 _IMPORT_EPILOG = """
 \b
 Examples:
@@ -214,6 +227,41 @@ def repeat_reviews(
     click.echo(json.dumps({"scheduled": count}) if as_json else f"{count} segments are to be read again")
 
 
+@reviews.command("export", epilog=_EXPORT_EPILOG)
+@click.option("--major", is_flag=True, help="Segments in need of major edits or worse: the only list there is yet.")
+@click.option("--any", "is_any_enough", is_flag=True, help="Also where fewer than half of the readers say so.")
+@click.option("--csv", "csv_file", metavar="FILE|-", help="As CSV to a file, or to standard output (-, the default).")
+@click.option("--json", "json_file", metavar="FILE|-", help="As references to the DICOM objects, with DICOMweb paths.")
+@click.option("--no-comments", is_flag=True, help="Leave out what readers have typed: it may name somebody.")
+@_where
+def export_reviews(
+    major: bool,  # noqa: FBT001
+    is_any_enough: bool,  # noqa: FBT001
+    csv_file: str | None,
+    json_file: str | None,
+    no_comments: bool,  # noqa: FBT001
+    archive: str | None,
+    ledger: str | None,
+) -> None:
+    """List segments that readers want changed, for the next batch of annotation or training.
+
+    Where several have read a segment, half of them must say so, or whoever decided between them.
+    """
+    from segqa_dicom.reviews.export import MajorOptions, as_csv, as_references, major_edits
+
+    if not major:
+        raise click.UsageError("say what to export: --major")
+    with _office(archive, ledger) as office:
+        office.memory.refresh()
+        options = MajorOptions(is_any_enough=is_any_enough)
+        edits = major_edits(office.memory.current(), office.index, office.vocabulary, options)
+        references = as_references(edits, office.archive) if json_file is not None else {}
+    if csv_file is not None or json_file is None:
+        _write(csv_file or "-", as_csv(edits, with_comments=not no_comments))
+    if json_file is not None:
+        _write(json_file, json.dumps(references, indent=2, allow_nan=False) + "\n")
+
+
 COMMANDS: tuple[click.Command, ...] = (reviews,)
 
 
@@ -271,6 +319,16 @@ def _office(archive: str | None, ledger: str | None) -> Iterator[_Office]:
         if not office.index.is_filled():
             reindex(office.index, office.archive, folder=setup.work_folder, limits=setup.review.limits())
         yield office
+
+
+def _write(file: str, text: str) -> None:
+    if file == "-":
+        click.echo(text, nl=False)
+        return
+    try:
+        Path(file).write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {file}: {error.strerror}") from error
 
 
 def _operator() -> str:

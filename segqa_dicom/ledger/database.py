@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,12 @@ class Database:
     def _insert(self, table: Table) -> Any:
         """INSERT with ON CONFLICT, which both databases have and the common language has not."""
         return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+
+    def _add_new(self, connection: Connection, table: Table, rows: Iterable[Mapping[str, Any]]) -> int:
+        """Insert rows that are not there yet; returns how many those were. Others stay as they are."""
+        # Not by the count of rows, which PostgreSQL's driver does not tell here.
+        statement = self._insert(table).on_conflict_do_nothing().returning(*table.primary_key.columns)
+        return sum(connection.execute(statement.values(**row)).first() is not None for row in rows)
 
     def _check(self) -> None:
         """Refuse tables that this code does not know."""

@@ -59,21 +59,18 @@ class ReviewPlans(Database):
 
     def add_repeats(self, rows: Sequence[RepeatRow], *, now: float) -> int:
         """Schedule repeats; returns how many were new."""
-        statement = self._insert(repeats).on_conflict_do_nothing()
+        values = [
+            {
+                "login": row.login,
+                "segmentation": row.segmentation,
+                "segment": row.segment,
+                "reading": row.reading,
+                "scheduled_at": now,
+            }
+            for row in sorted(rows)
+        ]
         with self._writing() as connection:
-            added = [
-                connection.execute(
-                    statement.values(
-                        login=row.login,
-                        segmentation=row.segmentation,
-                        segment=row.segment,
-                        reading=row.reading,
-                        scheduled_at=now,
-                    )
-                ).rowcount
-                for row in sorted(rows)
-            ]
-        return sum(max(0, count) for count in added)
+            return self._add_new(connection, repeats, values)
 
     def repeats(self, login: str | None = None) -> list[RepeatRow]:
         """Repeats of a reader, or all; those that were read, too."""
@@ -90,22 +87,19 @@ class ReviewPlans(Database):
 
     def add_imported(self, rows: Sequence[ImportedRow], *, now: float) -> int:
         """Keep ratings from tables; returns how many were new. Those that are known stay as they are."""
-        statement = self._insert(imported_ratings).on_conflict_do_nothing()
+        values = [
+            {
+                "rating_id": row.rating_id,
+                "login": row.login,
+                "subject": row.subject,
+                "content": dict(row.content),
+                "document": row.document,
+                "imported_at": now,
+            }
+            for row in rows
+        ]
         with self._writing() as connection:
-            added = [
-                connection.execute(
-                    statement.values(
-                        rating_id=row.rating_id,
-                        login=row.login,
-                        subject=row.subject,
-                        content=dict(row.content),
-                        document=row.document,
-                        imported_at=now,
-                    )
-                ).rowcount
-                for row in rows
-            ]
-        return sum(max(0, count) for count in added)
+            return self._add_new(connection, imported_ratings, values)
 
     def imported(self, *, is_waiting: bool = False) -> list[ImportedRow]:
         """Imported ratings by their ids; is_waiting: only those that have become no review yet."""

@@ -174,10 +174,8 @@ class Reviews(Database):
 
     def add_reviews(self, rows: Sequence[SignedRow]) -> int:
         """Remember reviews that were found in the archive; returns how many were new."""
-        statement = self._insert(signed_reviews).on_conflict_do_nothing()
         with self._writing() as connection:
-            added = [connection.execute(statement.values(**_signed_values(row))).rowcount for row in rows]
-        return sum(max(0, count) for count in added)
+            return self._add_new(connection, signed_reviews, map(_signed_values, rows))
 
     def forget_reviews(self, documents: Iterable[str]) -> int:
         """Forget reviews whose documents are in the archive no more; returns how many were known.

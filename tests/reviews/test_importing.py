@@ -231,6 +231,23 @@ def test_commands_assign(office: Office) -> None:
         assert run(office, *wrong).code == 2
 
 
+def test_commands_export_what_is_to_be_changed(office: Office, tmp_path: Path) -> None:
+    bad, good = office.places()[:2]
+    desk = office.desk()
+    desk.save(ANNA, Task(bad), said(bad, "1", comment="=gone"), version=0, finish=True)
+    finish(desk, ANNA, good, "5")
+    desk.sign(ANNA, office.segmentations())
+    result = run(office, "export", "--major")
+    (row,) = csv.DictReader(StringIO(result.out))
+    assert (row["segmentation"], row["segment"]) == (bad.segmentation, str(bad.segment))
+    assert row["comments"] == "'=gone"
+    target = tmp_path / "edits.json"
+    assert run(office, "export", "--major", "--json", target, "--no-comments").out == ""
+    (one,) = json.loads(target.read_text())["segmentations"]
+    assert one["segmentation"]["sop_instance_uid"] == bad.segmentation
+    assert run(office, "export").code == 2
+
+
 def test_a_missing_table_is_a_wrong_call(office: Office, tmp_path: Path) -> None:
     assert run(office, "import", tmp_path / "nothing.csv").code == 2
     empty = tmp_path / "empty.csv"
