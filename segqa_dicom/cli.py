@@ -18,8 +18,10 @@ import click
 
 from segqa_dicom import __version__, terminal
 from segqa_dicom.cli_agreement import COMMANDS as COMMANDS_OF_AGREEMENT
+from segqa_dicom.cli_agreement import rules as worth_of_rules
 from segqa_dicom.cli_findings import COMMANDS as COMMANDS_OF_FINDINGS
 from segqa_dicom.cli_reviews import COMMANDS as COMMANDS_OF_REVIEWS
+from segqa_dicom.cli_reviews import reviews
 from segqa_dicom.cli_service import COMMANDS
 from segqa_dicom.cli_viewer import COMMANDS as COMMANDS_OF_VIEWER
 from segqa_dicom.errors import ConfigurationError, PeerError
@@ -397,6 +399,7 @@ def _exit_code(batch: Batch) -> int:
 
 for _command in (*COMMANDS, *COMMANDS_OF_FINDINGS, *COMMANDS_OF_REVIEWS, *COMMANDS_OF_VIEWER, *COMMANDS_OF_AGREEMENT):
     cli.add_command(_command)
+reviews.add_command(worth_of_rules)
 
 
 def main() -> None:

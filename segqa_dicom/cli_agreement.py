@@ -191,8 +191,6 @@ def rules(
 
 
 COMMANDS: tuple[click.Command, ...] = (agreement,)
-COMMANDS_OF_REVIEWS: tuple[click.Command, ...] = (rules,)
-"""Commands of the group `segqa reviews`."""
 
 
 def _ratings_of_files(files: Sequence[str], layout: str | None, minor_changes: str) -> tuple[list[Rating], bool]:

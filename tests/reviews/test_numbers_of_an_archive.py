@@ -6,11 +6,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from segqa_dicom.checks import default_ruleset
 from segqa_dicom.checks.vocabulary import default_vocabulary
-from segqa_dicom.cli_agreement import rules
 from segqa_dicom.findings.worklist import machine_segments
 from segqa_dicom.reviews.desk import ReviewDesk
 from segqa_dicom.reviews.model import WorklistFilters
@@ -36,10 +34,6 @@ def read_office(office: Office, desk: ReviewDesk, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("SEGQA_DATA", str(office.folder))
     monkeypatch.setenv("SEGQA_ARCHIVE", str(office.folder / "archive"))
     return office
-
-
-def run_rules(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(rules, [str(one) for one in arguments], catch_exceptions=False)
 
 
 def test_agreement_is_told_from_what_is_signed(read_office: Office, desk: ReviewDesk) -> None:
@@ -73,19 +67,19 @@ def test_rules_are_held_against_what_is_signed(read_office: Office, desk: Review
         assert {rule for place, rule in found.outcomes if place == segment.place} <= set(segment.rules)
     assert set(found.outcomes.values()) <= {"WARN", "FAIL"}
     assert len(found.outcomes) > 0
-    shown = run_rules("--json")
-    assert shown.exit_code == 0
-    assert f'"n_faulty": {len(of_anna)}' in shown.output
+    shown = segqa("reviews", "rules", "--json")
+    assert shown.code == 0
+    assert f'"n_faulty": {len(of_anna)}' in shown.out
     text = proposal(rule_worth(found.sample), default_ruleset(), sample=found.sample, outcomes=found.outcomes)
     assert tomllib.loads(text) == {}
 
 
 def test_the_worth_of_rules_is_shown_and_a_proposal_written(read_office: Office, tmp_path: Path) -> None:
     file = tmp_path / "new" / "proposal.toml"
-    done = run_rules("--propose", file)
-    assert done.exit_code == 0
-    assert "Rules against readers" in done.output
-    assert "No fair sample" in done.output
-    assert "the proposal changes nothing" in done.output
+    done = segqa("reviews", "rules", "--propose", file)
+    assert done.code == 0
+    assert "Rules against readers" in done.out
+    assert "No fair sample" in done.out
+    assert "the proposal changes nothing" in done.out
     assert "Nothing is to be changed" in file.read_text(encoding="utf-8")
-    assert run_rules("--propose", "-").output == file.read_text(encoding="utf-8")
+    assert segqa("reviews", "rules", "--propose", "-").out == file.read_text(encoding="utf-8")
