@@ -21,13 +21,14 @@ from typing import Any
 
 from segqa_dicom.errors import ConfigurationError, PeerUnavailable
 from segqa_dicom.findings import meaning
+from segqa_dicom.findings.complaints import complaints
 from segqa_dicom.findings.content import CT_CLASSES, SEG_CLASSES, Document, Group, Item
 from segqa_dicom.model import Code
 from segqa_dicom.sqlite_files import file_lock, is_damage, remove_files, transaction, translated
 from segqa_dicom.sr import codes
 
 FILE_NAME = "findings.sqlite3"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Raise it with each change of the tables or of what is read from documents: older indexes are then made anew."""
 VALUE_TYPES = (
     *("", "CONTAINER", "CODE", "NUM", "TEXT", "UIDREF", "PNAME", "DATE", "TIME", "DATETIME", "IMAGE", "COMPOSITE"),
@@ -81,6 +82,9 @@ CREATE TABLE segment_by_risk (
   rank INTEGER NOT NULL, minus_risk REAL NOT NULL, segmentation TEXT NOT NULL, segment INTEGER NOT NULL,
   document INTEGER NOT NULL, number INTEGER NOT NULL, structure INTEGER NOT NULL,
   PRIMARY KEY (rank, minus_risk, segmentation, segment, document, number)) WITHOUT ROWID;
+CREATE TABLE complaint (
+  name INTEGER NOT NULL, document INTEGER NOT NULL, number INTEGER NOT NULL,
+  PRIMARY KEY (name, document, number)) WITHOUT ROWID;
 CREATE INDEX documents_of_study ON document (study_instance_uid);
 CREATE INDEX documents_by_title ON document (title);
 CREATE INDEX references_to_instance ON reference (instance);
@@ -89,6 +93,7 @@ CREATE INDEX groups_of_structure ON measurement_group (structure);
 CREATE INDEX groups_of_segmentation ON measurement_group (segmentation, segment);
 CREATE INDEX groups_compared_with ON measurement_group (other_segmentation);
 CREATE INDEX segments_of_document ON segment_by_risk (document);
+CREATE INDEX complaints_of_document ON complaint (document);
 CREATE INDEX items_by_name ON item (name, code);
 CREATE INDEX items_with_code ON item (code) WHERE code IS NOT NULL;
 CREATE INDEX items_by_number ON item (name, number) WHERE number IS NOT NULL;
@@ -379,6 +384,10 @@ def _add(connection: sqlite3.Connection, words: _Words, document: Document) -> b
     )
     if document.is_own and document.kind == "report":
         connection.execute(_ADD_SEGMENT, (number,))
+        connection.executemany(
+            "INSERT INTO complaint VALUES (?, ?, ?)",
+            [(words.code(name), number, group) for group, name in complaints(document)],
+        )
     connection.executemany(
         _ADD_ITEM,
         [
@@ -510,7 +519,7 @@ def _remove(connection: sqlite3.Connection, sop_instance_uid: str) -> bool:
     found = connection.execute(sql, (sop_instance_uid,)).fetchone()
     if found is None:
         return False
-    for table in ("item", "segment_by_risk", "measurement_group", "reference", "predecessor"):
+    for table in ("item", "complaint", "segment_by_risk", "measurement_group", "reference", "predecessor"):
         connection.execute(f"DELETE FROM {table} WHERE document = ?", found)  # noqa: S608 - our own words
     connection.execute("DELETE FROM document WHERE id = ?", found)
     return True

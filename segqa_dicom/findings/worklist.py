@@ -89,17 +89,14 @@ class RuleOutcome:
 
     outcome : "PASS", "WARN", "FAIL", "NOTRUN"
     message : empty if there is none, or if of several outcomes of a rule it is not told whose it is
+    is_complaint : it counts; a warning may be a mere note
     """
 
     rule: str
     title: str
     outcome: str
     message: str
-
-    @property
-    def is_complaint(self) -> bool:
-        """Whether the rule is not kept; of a segment that is usable that is only worth knowing."""
-        return self.outcome in ("FAIL", "WARN")
+    is_complaint: bool
 
 
 # ------------------------------------------------------------------------------------------------------ segments
@@ -215,12 +212,9 @@ _OF_FEW = "s.document IN (SELECT value FROM json_each(:documents))"
 _OF_MANY = f"+{_OF_FEW}"
 _PLACE = "s.segmentation || ' ' || s.segment"
 """One text for both: pairs SQLite looks up one by one."""
-# Of a segment that is usable a warning is only worth knowing (see `listing`).
 _COMPLAINS = (
-    "s.rank < 2 AND (s.document, s.number) IN ("  # noqa: S608 - our own words
-    "SELECT i.document, i.measurement_group FROM item i INDEXED BY items_by_name"
-    f" WHERE i.name IN (SELECT id FROM concept WHERE value = :rule AND scheme = '{codes.SCHEME}')"
-    f" AND i.code IN (SELECT id FROM concept WHERE value IN ('FAIL', 'WARN') AND scheme = '{codes.SCHEME}'))"
+    "(s.document, s.number) IN (SELECT document, number FROM complaint WHERE name IN"  # noqa: S608 - our own words
+    f" (SELECT id FROM concept WHERE value = :rule AND scheme = '{codes.SCHEME}'))"
 )
 
 
@@ -236,9 +230,7 @@ def _segments(
     found = []
     for segmentation, segment, rank, document, group, risk, structure in rows:
         report, (label, name) = reports[document], known.get(structure, ("", ""))
-        complaints: list[RuleOutcome] = []
-        if rank < _RANKS.index("usable"):
-            complaints = explained(told[document, group], told[document, 0], label, name)
+        complaints = explained(told[document, group], told[document, 0], label, name)
         found.append(
             MachineSegment(
                 place=Place(segmentation, segment),
@@ -425,18 +417,35 @@ def rule_outcomes(
     )
     outcomes: dict[tuple[int, int], list[tuple[str, str, str]]] = {group: [] for group in groups}
     texts: dict[tuple[int, int, str], list[str]] = {}
+    complaining = _complaining(connection, {document for document, _ in groups})
     for document, group, name, title, outcome, text in rows:
         if outcome is not None:
             outcomes[document, group].append((name, title, outcome))
         elif text:
             texts.setdefault((document, group, name), []).append(text)
     return {
-        group: _worst_first(found, {name: texts.get((*group, name), []) for name, _, _ in found})
+        group: _worst_first(
+            found,
+            {name: texts.get((*group, name), []) for name, _, _ in found},
+            {name for name, _, outcome in found if outcome in ("FAIL", "WARN") and (*group, name) in complaining},
+        )
         for group, found in outcomes.items()
     }
 
 
-def _worst_first(outcomes: Sequence[tuple[str, str, str]], texts: Mapping[str, Sequence[str]]) -> list[RuleOutcome]:
+def _complaining(connection: sqlite3.Connection, documents: Iterable[int]) -> set[tuple[int, int, str]]:
+    """(document, group, name of the rule) of the complaints of documents."""
+    rows = connection.execute(
+        "SELECT complaint.document, complaint.number, concept.value FROM json_each(?) AS wanted"
+        " CROSS JOIN complaint ON complaint.document = wanted.value JOIN concept ON concept.id = complaint.name",
+        (json_list(documents),),
+    )
+    return {(row[0], row[1], row[2]) for row in rows}
+
+
+def _worst_first(
+    outcomes: Sequence[tuple[str, str, str]], texts: Mapping[str, Sequence[str]], complaining: Collection[str]
+) -> list[RuleOutcome]:
     count = Counter(name for name, _, _ in outcomes)
     seen: Counter[str] = Counter()
     found = []
@@ -444,8 +453,9 @@ def _worst_first(outcomes: Sequence[tuple[str, str, str]], texts: Mapping[str, S
         at, said = seen[name], texts[name]
         seen[name] += 1
         message = said[at] if at < len(said) and len(said) == count[name] else ""
-        found.append(RuleOutcome(name.removeprefix(CHECK), title.removeprefix(_TITLE), outcome, message))
-    return sorted(found, key=lambda one: _OUTCOME_RANKS.get(one.outcome, len(_OUTCOME_RANKS)))
+        is_complaint = outcome in ("FAIL", "WARN") and name in complaining
+        found.append(RuleOutcome(name.removeprefix(CHECK), title.removeprefix(_TITLE), outcome, message, is_complaint))
+    return sorted(found, key=lambda one: (not one.is_complaint, _OUTCOME_RANKS.get(one.outcome, 9)))
 
 
 def _complaints(

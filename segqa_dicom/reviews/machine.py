@@ -140,10 +140,8 @@ def _measured(connection: sqlite3.Connection, document: int, group: int) -> Iter
 def _rules_of_segments(connection: sqlite3.Connection, document: int, group: int) -> dict[str, bool]:
     """Rules that complain about segments by name, and whether about this one."""
     rows = connection.execute(
-        "SELECT name.value, MAX(item.measurement_group = ?) FROM item"  # noqa: S608 - our own words
-        " JOIN concept name ON name.id = item.name JOIN concept code ON code.id = item.code"
-        f" WHERE document = ? AND measurement_group > 0 AND finding = 1 AND name.scheme = '{codes.SCHEME}'"
-        " AND code.value IN ('FAIL', 'WARN') GROUP BY name.value",
+        "SELECT concept.value, MAX(complaint.number = ?) FROM complaint JOIN concept ON concept.id = complaint.name"
+        " WHERE complaint.document = ? AND complaint.number > 0 GROUP BY concept.value",
         (group, document),
     )
     return {name.removeprefix("CHK-"): bool(is_here) for name, is_here in rows}

@@ -9,7 +9,7 @@ from io import BytesIO
 import pytest
 from pydicom import dcmread
 
-from segqa_dicom.checks.finding import Finding, verdict_of
+from segqa_dicom.checks.finding import Finding, Outcome, Severity, verdict_of
 from segqa_dicom.findings import FindingsIndex, read_document
 from segqa_dicom.findings.index import SegmentationName
 from segqa_dicom.findings.worklist import (
@@ -232,6 +232,34 @@ def test_findings_that_name_a_segment_explain_it(index: FindingsIndex) -> None:
 def replaced(segment: SegmentReport, findings: tuple[Finding, ...]) -> SegmentReport:
     named = tuple(one for one in findings if segment.structure_key in one.structure_keys)
     return replace(segment, findings=named, verdict=verdict_of((*segment.checks, *named)))
+
+
+def test_notes_are_no_complaints(index: FindingsIndex) -> None:
+    note = factories.warned("F1", "cut off by the end of the scan")
+    note = replace(note, severity=Severity.INFO)
+    about = (
+        factories.finding("K1", message="unusual category", severity=Severity.INFO, outcome=Outcome.WARNING),
+        factories.finding("S2", message="13 thoracic vertebrae", severity=Severity.WARNING, outcome=Outcome.WARNING),
+    )
+    segments = (
+        factories.segment(1, "Liver: part", checks=(note, factories.warned())),
+        factories.segment(2, "Liver (left)", checks=(note,)),
+        factories.segment(3, "Liver (right)", checks=(note, factories.warned("H2", ""), factories.failed())),
+    )
+    report = factories.case(factories.segmentation(1, segments, about))
+    index.add([read_document(build_documents(report, rule_titles=factories.TITLES)[0].file)])
+    assert {one.place.segment: one.rules for one in listed(index)} == {1: ("H1",), 2: (), 3: ("T1", "H2")}
+    assert [one.place.segment for one in listed(index, rule="F1")] == []
+    assert [one.place.segment for one in listed(index, rule="H1")] == [1]
+    (whole,) = segmentations(index)
+    assert whole.reason == "13 thoracic vertebrae"
+
+
+def test_where_the_summary_was_cut_warnings_count(index: FindingsIndex) -> None:
+    segments = tuple(factories.segment(number, checks=(factories.warned(),)) for number in range(1, 61))
+    report = factories.case(factories.segmentation(1, segments))
+    index.add([read_document(build_documents(report, rule_titles={})[0].file)])
+    assert {one.rules for one in listed(index)} == {("H1",)}
 
 
 def test_long_reasons_are_cut(index: FindingsIndex) -> None:

@@ -53,7 +53,7 @@ def test_segments_are_those_of_the_report(one: ReviewedCase) -> None:
         assert view.segment.verdict == structure.verdict
         assert view.segment.risk == pytest.approx(structure.risk, rel=1e-6)
         complaints = {one.rule for one in structure.failed_checks} | {one.rule for one in structure.findings}
-        assert complaints <= {*view.segment.rules}
+        assert complaints == {*view.segment.rules}
         for check in structure.failed_checks:
             assert check.message in view.segment.reason or view.segment.reason.endswith("...")
 
@@ -95,6 +95,8 @@ def test_findings_of_the_whole_are_shown_where_they_belong(one: ReviewedCase) ->
     named = {found.rule for part in one.report.segmentations for s in part.segments for found in s.findings}
     for part, structure, view in structures(one):
         here = {found.rule for found in structure.findings}
+        complaints = [found for found in (*part.findings, *one.report.findings) if found.is_failed]
+        assert all(any(found.message in line for found in complaints) for line in view.findings)
         for found in part.findings:
             if found.is_failed:
                 is_shown = any(found.message in line for line in view.findings)
