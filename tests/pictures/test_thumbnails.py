@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -18,7 +20,7 @@ from segqa_dicom.pictures import NoSuchPlane, NoSuchSegment, OpenCase, OpenCases
 from segqa_dicom.report.pictures import COLOURS
 from tests.pictures.archives import STUDY, CountingArchive, opened, with_cases
 from tests.report.test_pictures import ORIENTATIONS, turned
-from tests.scenes import LIVER, SHAPE, Part, box, case, ct, segmentation
+from tests.scenes import LIVER, SHAPE, Part, box, case, ct, geometry, segmentation
 
 PLACE = (STUDY, "1.2.100", "1.3.100")
 
@@ -89,6 +91,22 @@ def test_empty_segments_are_drawn_where_they_should_be() -> None:
 def test_sizes_beyond_reason_are_refused(size: int) -> None:
     with pytest.raises(NoSuchPlane, match="32 to 512"):
         thumbnail(liver_case(), None, [], size_px=size)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_any_volume_and_any_place_can_be_drawn(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    shape = (int(random.integers(1, 30)), int(random.integers(1, 30)), int(random.integers(1, 30)))
+    where = geometry(shape, (float(random.uniform(0.2, 12)), float(random.uniform(0.2, 12)), 0.7))
+    low = [int(random.integers(0, size)) for size in shape]
+    a, b, c = (slice(first, int(random.integers(first, size)) + 1) for first, size in zip(low, shape, strict=True))
+    hu = random.integers(-1000, 1000, shape).astype(np.int16 if seed % 2 else np.float32)
+    drawn = segmentation([Part("liver", LIVER, [(a, b, c)] if seed % 3 else [])], shape=shape)
+    found = OpenCase(case(drawn, volume=ct(hu, where=where)))
+    x, y, z = (float(value) for value in random.uniform(-300, 300, 3))
+    for point in (None, (x, y, z), found.centre_mm(0, 0)):
+        assert pixels(thumbnail(found, point, [(0, 0)], size_px=48)).shape == (48, 148, 3)
 
 
 # On disk
