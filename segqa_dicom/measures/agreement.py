@@ -41,6 +41,7 @@ _Statistic = Callable[[_Floats], _Floats]
 class Undefined(StrEnum):
     """Why there is no number, or no interval around it."""
 
+    NONE = "no subjects"
     TOO_FEW = "fewer than two subjects"
     ONE_GRADE = "all gave the same grade to all: agreement by chance is certain"
     ONE_SIDE = "all grades are acceptable, or none is: agreement by chance is certain"
@@ -240,7 +241,7 @@ def proportion(values: Sequence[bool], *, bootstrap: Bootstrap, cluster: Sequenc
 def wilson(successes: int, n: int, *, level: float = 0.95) -> Estimate:
     """A proportion with Wilson's score interval (J Am Stat Assoc 1927, 22:209); undefined for n = 0."""
     if n == 0:
-        return Estimate(None, reason=Undefined.TOO_FEW)
+        return Estimate(None, reason=Undefined.NONE)
     share = successes / n
     low, high = _wilson(share, n, level)
     return Estimate(share, low, high, "Wilson")

@@ -80,7 +80,7 @@ def test_wilson_is_reproduced() -> None:
     )
     nothing = wilson(0, 20)
     assert (nothing.low, nothing.high) == (pytest.approx(0), pytest.approx(0.1611, abs=5e-5))
-    assert wilson(0, 0) == Estimate(None, reason=Undefined.TOO_FEW)
+    assert wilson(0, 0) == Estimate(None, reason=Undefined.NONE)
 
 
 def kappa_by_definition(pairs: list[tuple[int, int]], power: int) -> float | None:

@@ -16,6 +16,7 @@ from segqa_dicom.reviews.rule_evidence import evidence
 from segqa_dicom.reviews.rule_worth import proposal, rule_worth
 from tests.command import segqa
 from tests.reviews.office import ANNA, BEN, LIVER, Office, finish
+from tests.shared import shared
 
 
 @pytest.fixture
@@ -83,3 +84,14 @@ def test_the_worth_of_rules_is_shown_and_a_proposal_written(read_office: Office,
     assert "the proposal changes nothing" in done.out
     assert "Nothing is to be changed" in file.read_text(encoding="utf-8")
     assert segqa("reviews", "rules", "--propose", "-").out == file.read_text(encoding="utf-8")
+
+
+def test_imported_ratings_give_the_numbers_of_their_table(tmp_path: Path) -> None:
+    table = shared("tables", "aimi_lung_ct_qa_results.csv")
+    archive = tmp_path / "archive"
+    assert segqa("reviews", "import", table, "--archive", archive).code == 0
+    imported, directly = (
+        segqa("agreement", "--json", *options).json["overall"] for options in (["--archive", archive], ["--csv", table])
+    )
+    assert imported == directly
+    assert imported["pairs"][0]["n_subjects"] == 47
