@@ -224,6 +224,8 @@ def _show(index: FindingsIndex, wanted: Filters, limit: int) -> None:
     for row in page.rows:
         value = "" if row.value is None else f"{row.value:g} {row.unit}"
         what = f"{row.title}: {row.detail or value}" if row.detail or value else row.title
+        if row.kind != "check" and row.observer:
+            what += f" ({row.observer})"
         name = f"{row.segment_number} {row.label}" if row.segment_number else row.label or "whole"
         outcome = Text(row.outcome, style=styles.get(row.outcome, ""))
         cells = (row.date, row.model, name, row.rule)

@@ -42,7 +42,7 @@ class Filters:
     outcome, severity, verdict, kind : see `OUTCOMES`, `SEVERITIES`, `VERDICTS`, `KINDS`
     model : part of the SEG's series description or model name, whatever the case
     version : of the model, by the SEG's Software Versions or as a word of its name
-    reviewer : part of the name of a person who observed
+    reviewer : part of the name of a person who observed, or of the login of who wrote a review
     study, series, seg, document : UIDs; a series is that of the CT or of the document
     first_date, last_date : YYYYMMDD, of the document
     is_current_only : without documents that another one has replaced
