@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -26,9 +27,11 @@ from segqa_dicom.web import create_app
 from tests.archive.objects import outgoing
 from tests.findings.making import outgoing as outgoing_file
 from tests.servers.chromium import Viewer, chromium, viewer
+from tests.shared import shared
 from tests.sr.readers import MADE_AT, READER, box_around, case_in, documents_on, middle_of
 from tests.viewer.conftest import content
 from tests.viewer.test_ohif import no_trouble, world_of
+from tests.viewer.test_ohif_real import MODEL
 from tests.web.in_process import running
 from tests.web.server import Ledger
 
@@ -54,27 +57,38 @@ class Shown:
 def reviewed_case(folder: Path) -> tuple[Case, list[Document]]:
     """A review of the first SEG: a point, a box on a slice, and a box across the slices."""
     case = case_in(folder)
-    first, second, third = (one.number for one in case.segmentations[0].segments[:3])
-    places = [middle_of(case, 0, number) for number in (first, second, third)]
-    point = Location(case.ct.geometry.point_at(*map(float, places[0])))
+    chosen: dict[int, tuple[int, tuple[int, int, int]]] = {}
+    for at, segment in enumerate(case.segmentations[0].segments):
+        if (case.segmentations[0].layers[segment.layer] == at + 1).any() and len(chosen) < 3:
+            voxel = middle_of(case, 0, segment.number)
+            chosen.setdefault(voxel[0], (segment.number, voxel))  # each on a slice of its own
+    (first, one), (second, two), (third, three) = sorted(chosen.values())
+    point = Location(case.ct.geometry.point_at(*map(float, one)))
     said = Review(
         case.segmentations[0].record.sop_instance_uid,
         READER,
         (
             SegmentReview(first, "1", (ReviewFinding("leak", "critical", point, COMMENT),), "reject", "high", "Bad."),
-            SegmentReview(second, "3", (ReviewFinding("hole", "minor", box_around(case, places[1], (0, 6, 9))),)),
-            SegmentReview(third, "3", (ReviewFinding("under", "major", box_around(case, places[2], (3, 0, 9))),)),
+            SegmentReview(second, "3", (ReviewFinding("hole", "minor", box_around(case, two, (0, 6, 9))),)),
+            SegmentReview(third, "3", (ReviewFinding("under", "major", box_around(case, three, (3, 0, 9))),)),
         ),
         MADE_AT,
     )
     return case, documents_on(case, 0, said)
 
 
-@pytest.fixture(scope="module")
-def shown(demo: Path, ohif: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
+@pytest.fixture(scope="module", params=["phantom", pytest.param("real", marks=pytest.mark.shared)])
+def shown(
+    request: pytest.FixtureRequest, demo: Path, ohif: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Shown]:
     folder = tmp_path_factory.mktemp("reviewed")
-    case, (review, markers) = reviewed_case(demo)
-    objects = [dcmread(path) for path in sorted(demo.rglob("*")) if path.is_file()]
+    study = demo
+    if request.param == "real":
+        study = folder / "case"
+        shutil.copytree(shared("data", "case_A", "ct"), study / "ct")
+        shutil.copy(shared("data", "case_A", MODEL), study)
+    case, (review, markers) = reviewed_case(study)
+    objects = [dcmread(path) for path in sorted(study.rglob("*")) if path.is_file()]
     service = ServiceSettings(min_free_bytes=0, viewer=str(ohif))
     with closing(FolderArchive(folder / "archive")) as archive:
         archive.store([*map(outgoing, objects), outgoing_file(review.file), outgoing_file(markers.file)])
@@ -175,6 +189,7 @@ def test_markers_lie_where_the_reader_set_them(seen: Viewer, shown: Shown, tmp_p
         assert " ".join(row["label"].split()) in " ".join(seen.text().split())
 
 
+@pytest.mark.parametrize("shown", ["phantom"], indirect=True)
 def test_what_a_reader_draws_and_stores_in_ohif_is_read_and_copies_are_known(
     seen: Viewer, shown: Shown, tmp_path: Path
 ) -> None:
