@@ -54,11 +54,19 @@ class Reviews(Database):
             rows = connection.execute(_drafts_of(login, segmentation, states, list(drafts.c))).mappings()
             return [DraftRow(_mark(row), row["content"]) for row in rows]
 
-    def draft_marks(self, login: str, *, segmentation: str | None = None) -> list[DraftMark]:
-        """How far a reader is with each segment that was begun."""
+    def draft_marks(
+        self, login: str, *, segmentation: str | None = None, is_unsettled: bool = False
+    ) -> list[DraftMark]:
+        """How far a reader is with each segment that was begun.
+
+        is_unsettled : without those that are signed in a document that is known: what it says is all there is to know
+        """
+        query = _drafts_of(login, segmentation, tuple(DraftState), _MARK_COLUMNS)
+        if is_unsettled:
+            known = select(signed_reviews.c.document).where(signed_reviews.c.login == login)
+            query = query.where((drafts.c.state != DraftState.SIGNED) | drafts.c.document.not_in(known))
         with self._reading() as connection:
-            rows = connection.execute(_drafts_of(login, segmentation, tuple(DraftState), _MARK_COLUMNS)).mappings()
-            return [_mark(row) for row in rows]
+            return [_mark(row) for row in connection.execute(query).mappings()]
 
     def save_draft(
         self,

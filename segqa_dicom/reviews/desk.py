@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segqa_dicom import log
@@ -26,7 +26,7 @@ from segqa_dicom.reviews.agreement import Rating
 from segqa_dicom.reviews.content import check_content, content_from_json
 from segqa_dicom.reviews.delivery import deliver
 from segqa_dicom.reviews.differences import differs, places_reviewed
-from segqa_dicom.reviews.memory import ReviewMemory
+from segqa_dicom.reviews.memory import ReviewMemory, key_of
 from segqa_dicom.reviews.model import (
     Draft,
     MachineSegment,
@@ -93,6 +93,7 @@ class ReviewDesk:
         self._settings, self._clock = settings, clock
         self._memory = ReviewMemory(ledger, archive, index, vocabulary, folder=folder, limits=limits)
         self._signer = Signer(ledger, index, cases, self._memory, vocabulary)
+        self._differing: tuple[frozenset[str], list[Place]] | None = None
         self._adjudicators = {one.strip() for one in settings.adjudicators.split(",") if one.strip()}
 
     # The worklist
@@ -326,7 +327,7 @@ class ReviewDesk:
         """What the reader has finished and not signed, one entry for each document that would be written."""
         finished: dict[ReadingKey, list[int]] = {}
         begun: dict[ReadingKey, int] = {}
-        for draft, one in sorted(self._standings(reviewer).items()):
+        for draft, one in sorted(self._begun(reviewer).drafts.items()):
             if one.status is Status.DONE:
                 finished.setdefault(draft.reading, []).append(draft.segment)
             elif one.status is Status.DRAFT:
@@ -394,8 +395,7 @@ class ReviewDesk:
         self._signer.learn_of(machine.study)
         written: list[Document] = []
         for _ in range(_ATTEMPTS):
-            found = self._standings(reviewer, segmentation=segmentation)
-            wanted = _to_sign(found, is_signed=is_signed)
+            wanted = _to_sign(self._begun(reviewer, segmentation=segmentation), is_signed=is_signed)
             if not wanted:
                 return written
             for key, segments in wanted.items():
@@ -496,7 +496,13 @@ class ReviewDesk:
         return self._differences()
 
     def _differences(self) -> list[Task]:
-        return [Task(place, Purpose.ADJUDICATION) for place in differs(self._memory.current(), self._vocabulary)]
+        reviews = self._memory.current()
+        documents = frozenset(one.document for one in reviews)
+        known = self._differing
+        if known is None or known[0] != documents:  # documents do not change
+            known = documents, differs(reviews, self._vocabulary)
+            self._differing = known
+        return [Task(place, Purpose.ADJUDICATION) for place in known[1]]
 
     def _sees_others(self, reviewer: Reviewer) -> bool:
         return not self._settings.blind or reviewer.login in self._adjudicators
@@ -543,28 +549,39 @@ class ReviewDesk:
         repeats: dict[Place, list[int]] = {}
         for one in self._ledger.repeats(reviewer.login):
             repeats.setdefault(Place(one.segmentation, one.segment), []).append(one.reading)
-        return readings_of(reviewer.login, self._standings(reviewer, segmentation=segmentation), repeats)
+        begun = self._begun(reviewer, segmentation=segmentation)
+        return readings_of(begun.drafts, begun.reviews, repeats)
 
-    def _standings(self, reviewer: Reviewer, *, segmentation: str | None = None) -> dict[DraftKey, Standing]:
+    def _begun(self, reviewer: Reviewer, *, segmentation: str | None = None) -> _Begun:
         self._memory.refresh()
         # First the drafts: what is signed in between is then seen twice, not never.
-        marks = self._ledger.draft_marks(reviewer.login, segmentation=segmentation)
+        marks = self._ledger.draft_marks(reviewer.login, segmentation=segmentation, is_unsettled=True)
         segmentations = None if segmentation is None else [segmentation]
-        return standings(marks, self._memory.current(login=reviewer.login, segmentations=segmentations))
+        reviews = self._memory.current(login=reviewer.login, segmentations=segmentations)
+        return _Begun(standings(marks, reviews), reviews)
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """What a reader has typed that is in no document, and the current documents of that reader."""
+
+    drafts: Mapping[DraftKey, Standing]
+    reviews: Sequence[SignedReview]
 
 
 class DraftsChanged(InputError):
     """Drafts were changed all the time while they were to be signed."""
 
 
-def _to_sign(found: Mapping[DraftKey, Standing], *, is_signed: bool) -> dict[ReadingKey, list[int]]:
+def _to_sign(begun: _Begun, *, is_signed: bool) -> dict[ReadingKey, list[int]]:
     """Segments to be signed, by reading; none of a reading whose preliminary document is to become a signed one."""
     wanted: dict[ReadingKey, list[int]] = {}
-    for key, one in sorted(found.items()):
+    for key, one in sorted(begun.drafts.items()):
         if one.status is Status.DONE:
             wanted.setdefault(key.reading, []).append(key.segment)
-        elif is_signed and one.review is not None and not one.review.review.is_signed:
-            wanted.setdefault(key.reading, [])
+    for review in begun.reviews:
+        if is_signed and not review.review.is_signed:
+            wanted.setdefault(key_of(review.review), [])
     return wanted
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from segqa_dicom.findings import FindingsIndex
-from segqa_dicom.findings.worklist import machine_segments
+from segqa_dicom.findings.index import json_list
 from segqa_dicom.ledger import ImportedRow
 from segqa_dicom.report.review import WHOLE, Purpose
 from segqa_dicom.reviews.agreement import Rating
-from segqa_dicom.reviews.model import Place, SignedReview, WorklistFilters
+from segqa_dicom.reviews.model import Place, SignedReview
 
 
 def all_ratings(reviews: Iterable[SignedReview], imported: Iterable[ImportedRow], index: FindingsIndex) -> list[Rating]:
@@ -46,9 +46,16 @@ def all_ratings(reviews: Iterable[SignedReview], imported: Iterable[ImportedRow]
 
 
 def _structures(index: FindingsIndex, places: Sequence[Place]) -> dict[Place, str]:
-    """Canonical names, else labels."""
-    found, _ = machine_segments(index, WorklistFilters(), only=places, limit=len(places)) if places else ([], 0)
-    return {one.place: one.structure or one.label for one in found}
+    """Canonical names, else labels; only of segments that the machine has reported on."""
+    wanted = json_list(sorted({place.segmentation for place in places}))
+    rows = index.rows(
+        "SELECT seg.value, g.segment, structure.name, structure.label FROM json_each(?) AS wanted"
+        " CROSS JOIN text seg ON seg.value = wanted.value CROSS JOIN measurement_group g ON g.segmentation = seg.id"
+        " CROSS JOIN document ON document.id = g.document CROSS JOIN structure ON structure.id = g.structure"
+        " WHERE document.kind = 'report' AND document.is_own AND g.segment > 0 ORDER BY document.id",
+        (wanted,),
+    )
+    return {Place(row[0], row[1]): row[2] or row[3] for row in rows}
 
 
 def _unnamed(segment: int) -> str:

@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from segqa_dicom.ledger import DraftKey, DraftMark, DraftState, ReadingKey
+from segqa_dicom.ledger import DraftKey, DraftMark, DraftState
 from segqa_dicom.report.review import Purpose, SegmentReview
 from segqa_dicom.reviews.content import seconds_of
 from segqa_dicom.reviews.memory import key_of
 from segqa_dicom.reviews.model import Place, SignedReview, Status, Task
 
+_PLACES: dict[str, tuple[Place, ...]] = {}
+_MOST_PLACES = 5000
+"""Documents of which it is kept."""
 _STATUS = {DraftState.DRAFT: Status.DRAFT, DraftState.DONE: Status.DONE, DraftState.SIGNED: Status.SIGNED}
 
 
@@ -63,15 +66,12 @@ def standing(mark: DraftMark | None, review: SignedReview | None, segment: int) 
 
 
 def standings(marks: Iterable[DraftMark], reviews: Iterable[SignedReview]) -> dict[DraftKey, Standing]:
-    """How far readers are with all that they have begun or signed."""
-    current: dict[ReadingKey, SignedReview] = {key_of(one.review): one for one in reviews}
-    found = {mark.key: standing(mark, current.get(mark.key.reading), mark.key.segment) for mark in marks}
-    for key, review in current.items():
-        for one in review.review.segments:
-            draft = DraftKey(key, one.segment_number)
-            if draft not in found:
-                found[draft] = Standing(Status.SIGNED, None, review, one)
-    return found
+    """How far readers are with what they have begun.
+
+    reviews : all current ones of these readers
+    """
+    current = {key_of(one.review): one for one in reviews}
+    return {mark.key: standing(mark, current.get(mark.key.reading), mark.key.segment) for mark in marks}
 
 
 def segments_of(review: SignedReview) -> Mapping[int, SegmentReview]:
@@ -107,22 +107,47 @@ class Readings:
         return {place for place, status in self.statuses.items() if status in statuses}
 
 
-def readings_of(login: str, found: Mapping[DraftKey, Standing], repeats: Mapping[Place, Sequence[int]]) -> Readings:
+def readings_of(
+    found: Mapping[DraftKey, Standing],
+    reviews: Iterable[SignedReview],
+    repeats: Mapping[Place, Sequence[int]],
+) -> Readings:
     """How far a reader is.
 
+    found : with what is begun
+    reviews : all current ones of this reader
     repeats : numbers of the readings that are scheduled, by segment, in ascending order
     """
     statuses: dict[Place, Status] = {}
-    tasks: dict[Place, Task] = {}
+    again: dict[tuple[int, Place], Status] = {}
+    for review in reviews:
+        if review.review.purpose is Purpose.READING:
+            statuses.update(dict.fromkeys(places_of(review), Status.SIGNED))
+        elif review.review.purpose is Purpose.REPEAT:
+            again |= {(review.review.reading, place): Status.SIGNED for place in places_of(review)}
     for key, one in found.items():
+        place = Place(key.reading.segmentation, key.segment)
         if key.reading.purpose == Purpose.READING:
-            statuses[Place(key.reading.segmentation, key.segment)] = one.status
+            statuses[place] = one.status
+        elif key.reading.purpose == Purpose.REPEAT:
+            again[key.reading.reading, place] = one.status
+    tasks: dict[Place, Task] = {}
     for place, numbers in repeats.items():
         for number in numbers:
-            reading = ReadingKey(login, place.segmentation, Purpose.REPEAT.value, number)
-            known = found.get(DraftKey(reading, place.segment))
-            statuses[place] = known.status if known else Status.OPEN
+            statuses[place] = again.get((number, place), Status.OPEN)
             tasks[place] = Task(place, Purpose.REPEAT, number)
             if statuses[place] is not Status.SIGNED:
                 break
     return Readings(tasks, statuses)
+
+
+def places_of(review: SignedReview) -> tuple[Place, ...]:
+    """What a document is about; found out once for each, because documents do not change."""
+    found = _PLACES.get(review.document)
+    if found is None:
+        if len(_PLACES) >= _MOST_PLACES:
+            _PLACES.clear()
+        content = review.review
+        found = tuple(Place(content.segmentation, one.segment_number) for one in content.segments)
+        _PLACES[review.document] = found
+    return found
