@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "sqlite_files": {"errors"},
     "archive": BASE | {"reading", "log", "sqlite_files"},
     "ledger": {"errors"},
-    "findings": BASE | {"model", "anatomy", "checks", "reading", "archive", "sr", "log", "sqlite_files", "report", "reviews"},
+    "findings": BASE | {"model", "anatomy", "checks", "reading", "archive", "sr", "log", "sqlite_files", "report"},
     "pictures": BASE | {"model", "anatomy", "measures", "report", "reading", "archive", "log"},
     "reviews": BASE | {"model", "measures", "checks", "report", "sr", "reading", "archive", "findings", "ledger",
                        "pictures", "config", "log"},

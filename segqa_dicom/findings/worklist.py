@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from segqa_dicom.findings.index import CURRENT, FindingsIndex, json_list
 from segqa_dicom.findings.listing import VERDICTS, structures
 from segqa_dicom.findings.meaning import CHECK
-from segqa_dicom.reviews.model import MachineSegment, Place, WorklistFilters
+from segqa_dicom.findings.segments import MachineSegment, Place, WorklistFilters
 from segqa_dicom.sr import codes
 from segqa_dicom.sr.words import clipped
 

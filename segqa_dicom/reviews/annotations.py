@@ -34,7 +34,7 @@ from segqa_dicom.uids import digest
 
 __all__ = ["AnnotationBook", "Looked", "locate"]
 
-INTERVAL_S = 30.0
+INTERVAL_S = 10.0
 """Between rounds."""
 MOST_ANNOTATIONS = 1000
 """Of one document; a document with more is no reader's."""

@@ -81,6 +81,7 @@ def web_loop(setup: Setup, addresses: Addresses, ready: Ready) -> None:
     """DICOMweb, pages of readers, health, metrics."""
     from segqa_dicom.findings import FILE_NAME, FindingsIndex
     from segqa_dicom.pictures import OpenCases
+    from segqa_dicom.reviews.annotations import AnnotationBook
     from segqa_dicom.reviews.desk import ReviewDesk
     from segqa_dicom.service.arrivals import Arrivals
     from segqa_dicom.web import PART_PREFIX, create_app, run_web
@@ -113,6 +114,15 @@ def web_loop(setup: Setup, addresses: Addresses, ready: Ready) -> None:
         folder=setup.work_folder,
         limits=limits,
     )
+    book = AnnotationBook(
+        ledger=ledger,
+        archive=archive,
+        index=index,
+        cases=cases,
+        vocabulary=ruleset.vocabulary,
+        folder=setup.work_folder,
+        clock=time.time,
+    )
     app = create_app(
         archive=archive,
         ledger=ledger,
@@ -127,7 +137,9 @@ def web_loop(setup: Setup, addresses: Addresses, ready: Ready) -> None:
         ruleset=ruleset,
         rules_text=setup.with_rules().rules or "",
     )
+    book.start()
     run_web(app, host=addresses.host, port=addresses.http_port, ready=ready)
+    book.close()
 
 
 def coordinator_loop(setup: Setup, ready: Ready) -> None:
