@@ -84,7 +84,7 @@ def web_loop(setup: Setup, addresses: Addresses, ready: Ready) -> None:
     from segqa_dicom.reviews.annotations import AnnotationBook
     from segqa_dicom.reviews.desk import ReviewDesk
     from segqa_dicom.service.arrivals import Arrivals
-    from segqa_dicom.web import PART_PREFIX, create_app, run_web
+    from segqa_dicom.web import PART_PREFIX, Readers, create_app, run_web
 
     archive, ledger, limits = setup.open_archive(), setup.open_ledger(), setup.review.limits()
     arrivals = Arrivals(archive, ledger, limits, debounce_s=setup.settings.debounce_s, work_folder=setup.work_folder)
@@ -132,10 +132,7 @@ def web_loop(setup: Setup, addresses: Addresses, ready: Ready) -> None:
         archive_url="" if setup.is_folder else setup.archive,
         on_stored=note,
         findings_index=index,
-        desk=desk,
-        cases=cases,
-        ruleset=ruleset,
-        rules_text=setup.with_rules().rules or "",
+        readers=Readers(desk, cases, ruleset, setup.with_rules().rules or "", book.of_segment),
     )
     book.start()
     run_web(app, host=addresses.host, port=addresses.http_port, ready=ready)

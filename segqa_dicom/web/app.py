@@ -13,12 +13,10 @@ from starlette.routing import BaseRoute, Route
 
 from segqa_dicom.archive import Archive, Instance
 from segqa_dicom.archive.folder_keys import Level
-from segqa_dicom.checks import RuleSet, default_ruleset
 from segqa_dicom.config import ServiceSettings, Settings
 from segqa_dicom.findings import FILE_NAME, FindingsIndex
 from segqa_dicom.inbox import Inbox
-from segqa_dicom.pictures import OpenCases, Thumbnails
-from segqa_dicom.reviews.desk import ReviewDesk
+from segqa_dicom.pictures import Thumbnails
 from segqa_dicom.web import stow, wado
 from segqa_dicom.web.capabilities import capabilities
 from segqa_dicom.web.deleting import delete
@@ -28,7 +26,7 @@ from segqa_dicom.web.metrics import add_metrics, metrics
 from segqa_dicom.web.middleware import Observed
 from segqa_dicom.web.pages.guard import Guard
 from segqa_dicom.web.pages.routes import page_routes
-from segqa_dicom.web.pages.state import Pages
+from segqa_dicom.web.pages.state import Pages, Readers
 from segqa_dicom.web.pages.static import STATIC, static
 from segqa_dicom.web.pages.users import identify_by
 from segqa_dicom.web.pages.views import Views
@@ -47,6 +45,11 @@ def _nobody(_: Sequence[Instance]) -> None:
     """Nobody wants to know what was stored."""
 
 
+def _nothing_drawn(_: Place) -> Sequence[Annotation]:
+    """Nobody looks for annotations of other programs."""
+    return ()
+
+
 def create_app(
     *,
     archive: Archive,
@@ -58,10 +61,7 @@ def create_app(
     on_stored: Callable[[Sequence[Instance]], None] = _nobody,
     clock: Callable[[], float] = time.time,
     findings_index: FindingsIndex | None = None,
-    desk: ReviewDesk | None = None,
-    cases: OpenCases | None = None,
-    ruleset: RuleSet | None = None,
-    rules_text: str = "",
+    readers: Readers | None = None,
 ) -> Starlette:
     """The service in HTTP.
 
@@ -69,8 +69,7 @@ def create_app(
     archive_url : of the archive's own DICOMweb, where the archive is not a folder; then ours passes questions on to it
     on_stored : told of what STOW-RS has stored, or stored again, before the sender gets its answer; called in a thread
     findings_index : what documents say; None = the index in the data folder, in which the inbox lies
-    desk, cases : of readers; without them there are no pages for readers
-    ruleset, rules_text : the rules in use, and the TOML of what they change; None = the default
+    readers : what pages of readers need; None = there are none
     Raises `ConfigurationError` for settings that contradict each other.
     """
     findings_index = findings_index or FindingsIndex(inbox.folder.parent / FILE_NAME)
@@ -78,7 +77,7 @@ def create_app(
     registry, request_metrics = add_metrics(state)
     app = Starlette(
         routes=[
-            *(page_routes() if desk and cases else [Route("/", status_page)]),
+            *(page_routes() if readers else [Route("/", status_page)]),
             Route("/status", status_page),
             Route(f"{STATIC}/{{version}}/{{name}}", static),
             Route("/healthz", healthz),
@@ -91,11 +90,10 @@ def create_app(
         middleware=[Middleware(Observed, metrics=request_metrics), Middleware(Guard, service=service)],
     )
     app.state.segqa, app.state.registry, app.state.pages = state, registry, None
-    if desk and cases:
-        views = Views(findings_index, archive, inbox.folder.parent)
-        thumbnails = Thumbnails(cases, inbox.folder.parent / "thumbnails")
-        rules = ruleset or default_ruleset()
-        app.state.pages = Pages(desk, cases, thumbnails, views, rules, rules_text, identify_by(service))
+    if readers:
+        folder = inbox.folder.parent
+        views = Views(findings_index, archive, folder, readers.annotations)
+        app.state.pages = Pages(readers, Thumbnails(readers.cases, folder / "thumbnails"), views, identify_by(service))
     return app
 
 

@@ -14,13 +14,14 @@ from requests import Response
 from starlette.routing import Route
 
 from segqa_dicom.archive.folder import FolderArchive
+from segqa_dicom.checks import default_ruleset
 from segqa_dicom.config import ServiceSettings, Settings
 from segqa_dicom.errors import ConfigurationError
 from segqa_dicom.inbox import Inbox
 from segqa_dicom.ledger import Ledger
 from segqa_dicom.pictures import OpenCases, to_mm
 from segqa_dicom.reviews.model import Place
-from segqa_dicom.web import create_app
+from segqa_dicom.web import Readers, create_app
 from segqa_dicom.web.pages.guard import COOKIE, PROXY_HEADER
 from segqa_dicom.web.pages.routes import page_routes
 from segqa_dicom.web.pages.users import person_name, shown_name
@@ -68,8 +69,7 @@ def application(office: Office, stack: ExitStack, service: ServiceSettings) -> A
         settings=Settings(),
         service=service,
         findings_index=office.index,
-        desk=office.desk(**service.model_dump(exclude={"archive"})),
-        cases=cases,
+        readers=Readers(office.desk(**service.model_dump(exclude={"archive"})), cases, default_ruleset()),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -17,6 +17,7 @@ from segqa_dicom.errors import InputError, PeerError
 from segqa_dicom.pictures import NoSuchPlane, NoSuchSegment, NothingToShow, OpenCases, Thumbnails
 from segqa_dicom.report.review import Reviewer
 from segqa_dicom.reviews.desk import NotYours, ReviewDesk
+from segqa_dicom.reviews.model import Annotation, Place
 from segqa_dicom.web.pages.guard import token_of, with_token
 from segqa_dicom.web.pages.rendering import error_page, render
 from segqa_dicom.web.pages.users import Identify, shown_name
@@ -27,22 +28,52 @@ from segqa_dicom.web.viewer import root_path
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-@dataclass(frozen=True, slots=True)
-class Pages:
-    """What the handlers of the pages share.
+def _none(_: Place) -> Sequence[Annotation]:
+    return ()
 
-    identify : tells who asks
-    views : what the machine says about segments, and what others drew on them
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """What the service has for readers.
+
+    annotations : what was drawn on a segment in other programs
     rules_text : TOML of what the rule set changes
     """
 
     desk: ReviewDesk
     cases: OpenCases
+    ruleset: RuleSet
+    rules_text: str = ""
+    annotations: Callable[[Place], Sequence[Annotation]] = _none
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """What the handlers of the pages share.
+
+    views : what the machine says about segments, and what others drew on them
+    identify : tells who asks
+    """
+
+    readers: Readers
     thumbnails: Thumbnails
     views: Views
-    ruleset: RuleSet
-    rules_text: str
     identify: Identify
+
+    @property
+    def desk(self) -> ReviewDesk:
+        """Where readers work."""
+        return self.readers.desk
+
+    @property
+    def cases(self) -> OpenCases:
+        """Cases that pictures are made of."""
+        return self.readers.cases
+
+    @property
+    def ruleset(self) -> RuleSet:
+        """The rules in use."""
+        return self.readers.ruleset
 
     @property
     def vocabulary(self) -> Vocabulary:

@@ -98,7 +98,7 @@ def _rules(request: Request) -> dict[str, Any]:
         "sample": found.sample,
         "worths": worths,
         "proposed": proposed,
-        "changes": difference(pages.rules_text, proposed).splitlines(),
+        "changes": difference(pages.readers.rules_text, proposed).splitlines(),
         "downloads": (),
     }
 

@@ -13,10 +13,6 @@ from segqa_dicom.reviews.machine import machine_view
 from segqa_dicom.reviews.model import Annotation, MachineView, Place
 
 
-def _none(_: Place) -> Sequence[Annotation]:
-    return ()
-
-
 @dataclass(frozen=True, slots=True)
 class Views:
     """Asks documents of the archive; blocks.
@@ -28,7 +24,7 @@ class Views:
     index: FindingsIndex
     archive: Archive
     folder: Path
-    annotations: Callable[[Place], Sequence[Annotation]] = _none
+    annotations: Callable[[Place], Sequence[Annotation]]
 
     def machine_view(self, place: Place, ct: CtVolume | None = None) -> MachineView | None:
         """All that the machine's documents say; None if there are none. Where things are it says with the CT only."""
