@@ -45,11 +45,6 @@ def _nobody(_: Sequence[Instance]) -> None:
     """Nobody wants to know what was stored."""
 
 
-def _nothing_drawn(_: Place) -> Sequence[Annotation]:
-    """Nobody looks for annotations of other programs."""
-    return ()
-
-
 def create_app(
     *,
     archive: Archive,

@@ -289,7 +289,7 @@ def test_an_adjudicator_sees_both_readers_side_by_side(start: Start, office: Off
         desk.sign(reader, [place.segmentation])
     client = start(reviewer="carl", adjudicators="carl")
     listed = client.get("/adjudicate").text
-    assert "Alpha, Anna" in listed
+    assert "Anna Alpha" in listed
     page = client.get(f"/review/{place.segmentation}/{place.segment}?purpose=adjudication").text
     assert "What readers said" in page
     assert "Anna Alpha" in page
@@ -304,7 +304,7 @@ def test_who_may_not_decide_is_told_who_may(client: Asking) -> None:
     assert "SEGQA_ADJUDICATORS" in client.get("/adjudicate").text
 
 
-def test_statistics_are_shown_with_and_without_reviews(client: Asking, office: Office) -> None:
+def test_statistics_are_shown_with_and_without_reviews(client: Asking, start: Start, office: Office) -> None:
     assert "Nobody has signed anything yet" in client.get("/agreement").text
     assert "No segment is reviewed yet" in client.get("/rules").text
     for reader, grades in ((ANNA, "53214"), (BEN, "43225")):
@@ -321,6 +321,9 @@ def test_statistics_are_shown_with_and_without_reviews(client: Asking, office: O
     assert "Precision" in client.get("/rules").text
     assert client.get("/rules.json").json()["n_reviewed"] == 12
     assert client.get("/rules/proposal.toml").text.startswith("#")
+    assert client.get("/major.csv").text.count("\n") == 1, "reading is blind, and this reader has said nothing"
+    assert start(adjudicators="anna", reviewer="anna").get("/major.csv").text.count("\n") > 1
+    assert start(reviewer="ben").get("/major.json").json()["segmentations"]
 
 
 # From whom

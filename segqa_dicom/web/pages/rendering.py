@@ -20,8 +20,9 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
 )
-HEADERS = {"Content-Security-Policy": POLICY, "Cache-Control": "no-store"}
-"""Of all pages: they show what is said about patients, so nobody keeps them."""
+HEADERS = {"Content-Security-Policy": POLICY, "Cache-Control": "no-store", "Referrer-Policy": "same-origin"}
+"""Of all pages: they show what is said about patients, so nobody keeps them. Without any referrer browsers would not
+say where a form comes from either."""
 VERDICTS = {"unusable": "Failed", "review": "Needs a look", "usable": "Passed", "": "Not checked"}
 STATUSES = {"open": "Open", "draft": "Begun", "done": "Done, not signed", "signed": "Signed"}
 _TITLES = {

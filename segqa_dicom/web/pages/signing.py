@@ -17,6 +17,7 @@ from segqa_dicom.web.pages.addresses import address, review_address, worklist_ad
 from segqa_dicom.web.pages.guard import changing
 from segqa_dicom.web.pages.review import short_words
 from segqa_dicom.web.pages.state import page, pages_of, reader_of, shown
+from segqa_dicom.web.pages.users import adjudicators_of, shown_name
 from segqa_dicom.web.problems import Problem
 from segqa_dicom.web.state import DICOM_WEB, state_of
 from segqa_dicom.web.viewer import root_path
@@ -106,7 +107,7 @@ async def adjudicate(request: Request) -> Response:
         for task in pages.desk.adjudication_tasks(reader):
             machine = machine_segment(index, task.place)
             said = [
-                {"name": one.review.reviewer.name.replace("^", ", "), **short_words(content, pages.vocabulary)}
+                {"name": shown_name(one.review.reviewer.name), **short_words(content, pages.vocabulary)}
                 for one, content in pages.desk.visible_reviews(reader, task)
             ]
             if machine:
@@ -114,12 +115,10 @@ async def adjudicate(request: Request) -> Response:
                 found.append({"machine": machine, "said": said, "link": link})
         return found
 
-    settings = state_of(request).service
-    adjudicators = [one.strip() for one in settings.adjudicators.split(",") if one.strip()]
     return await shown(
         request,
         "adjudicate.html",
         rows=await run_in_threadpool(ask),
-        is_adjudicator=reader.login in adjudicators,
+        is_adjudicator=reader.login in adjudicators_of(state_of(request).service),
         login=reader.login,
     )

@@ -13,11 +13,13 @@ from starlette.responses import Response
 from segqa_dicom.findings.worklist import segmentations
 from segqa_dicom.reviews.agreement import AgreementReport, Rating, agreement, as_json
 from segqa_dicom.reviews.agreement_figure import agreement_figure, name_of_pair
+from segqa_dicom.reviews.export import MajorEdit, as_csv, as_references, major_edits
 from segqa_dicom.reviews.model import SignedReview
 from segqa_dicom.reviews.rule_evidence import evidence
 from segqa_dicom.reviews.rule_worth import as_json as worth_as_json
 from segqa_dicom.reviews.rule_worth import difference, proposal, rule_worth
 from segqa_dicom.web.pages.state import page, pages_of, reader_of, shown
+from segqa_dicom.web.pages.users import adjudicators_of
 from segqa_dicom.web.state import state_of
 
 SEED = 1
@@ -99,7 +101,10 @@ def _rules(request: Request) -> dict[str, Any]:
         "worths": worths,
         "proposed": proposed,
         "changes": difference(pages.readers.rules_text, proposed).splitlines(),
-        "downloads": (),
+        "downloads": (
+            ("/major.csv", "List as CSV"),
+            ("/major.json", "References to DICOM objects as JSON"),
+        ),
     }
 
 
@@ -107,3 +112,27 @@ def _reviews(request: Request) -> list[SignedReview]:
     desk = pages_of(request).desk
     found = segmentations(state_of(request).findings)
     return [review for one in found for review in desk.signed(one.segmentation)]
+
+
+async def major_csv(request: Request) -> Response:
+    """GET: segments that readers want changed, as a table."""
+    text = await run_in_threadpool(lambda: as_csv(_major(request)))
+    headers = {**_NO_STORE, "Content-Disposition": 'attachment; filename="major_edits.csv"'}
+    return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
+
+
+async def major_json(request: Request) -> Response:
+    """GET: the same as references to DICOM objects."""
+    archive = state_of(request).archive
+    text = await run_in_threadpool(lambda: json.dumps(as_references(_major(request), archive), indent=1))
+    headers = {**_NO_STORE, "Content-Disposition": 'attachment; filename="major_edits.json"'}
+    return Response(text, media_type="application/json", headers=headers)
+
+
+def _major(request: Request) -> list[MajorEdit]:
+    """While reading is blind, by what the reader has said; adjudicators see all."""
+    reader, service = reader_of(request), state_of(request).service
+    found = _reviews(request)
+    if service.blind and reader.login not in adjudicators_of(service):
+        found = [one for one in found if one.review.reviewer.login == reader.login]
+    return major_edits(found, state_of(request).findings, pages_of(request).vocabulary)

@@ -42,6 +42,11 @@ def identify_by(service: ServiceSettings) -> Identify:
     return named_by_proxy
 
 
+def adjudicators_of(service: ServiceSettings) -> frozenset[str]:
+    """Logins of those who decide between readers."""
+    return frozenset(one.strip() for one in service.adjudicators.split(",") if one.strip())
+
+
 def person_name(name: str) -> str:
     """A name as DICOM writes it: ``Doe^Jane`` of "Jane Doe" and of "Doe, Jane"."""
     text = _checked(name)
