@@ -394,7 +394,7 @@ async function open() {
   planes = new Planes(all(".plane"), scene, (view, index, look) => `${page.pictures}/${view}/${index}?${new URLSearchParams({window: look, segmentation: page.segmentation, segment: page.segment})}`, {
     click(point) { const before = armed; planes.goTo(point); if (before) put(point); },
     box(first, last) { put(middle(first, last), [first, last]); },
-    drawn() { if (planes?.isDrawn) main.dataset.drawn = "yes"; },
+    drawn() { if (planes?.isDrawn) requestAnimationFrame(() => requestAnimationFrame(() => { main.dataset.drawn = "yes"; })); },
   });
   find("opening").hidden = true;
   if (["counterpart", "neighbours", "middle"].includes(scene.start_reason) && scene.segment.is_empty) hint({counterpart: "This segment is empty. Another model has it here.", neighbours: "This segment is empty. It should lie near here.", middle: "This segment is empty."}[scene.start_reason]);
