@@ -15,6 +15,7 @@ from segqa_dicom.viewer import document_link, study_link
 from segqa_dicom.web.pages.addresses import address, filters_of, query_of, review_address, worklist_address
 from segqa_dicom.web.pages.rendering import VERDICTS
 from segqa_dicom.web.pages.state import number_in, page, pages_of, reader_of, shown
+from segqa_dicom.web.pages.users import shown_name
 from segqa_dicom.web.state import root_of, state_of
 from segqa_dicom.web.viewer import root_path
 
@@ -74,7 +75,7 @@ def _row(request: Request, row: WorklistRow, filters: WorklistFilters) -> dict[s
         "rules": machine.rules,
         "model": machine.model,
         "status": row.status.value,
-        "readers": row.readers,
+        "readers": [shown_name(name) for name in row.readers],
         "assigned_to": row.assigned_to,
         "annotations": row.annotations,
         "link": review_address(request, row.task, filters),
