@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from segqa_dicom import terminal
-from segqa_dicom.errors import ConfigurationError, InputError
+from segqa_dicom.cli_readers import layout_option, minor_changes_option, open_office, read_ratings, where, write_text
 
 if TYPE_CHECKING:
     from rich.table import Table as ShownTable
 
-    from segqa_dicom.findings import FindingsIndex
-    from segqa_dicom.ledger import Ledger
     from segqa_dicom.measures.agreement import Estimate
     from segqa_dicom.reviews.agreement import AgreementReport, Group, Pair, Rating
-    from segqa_dicom.reviews.model import SignedReview
     from segqa_dicom.reviews.rule_worth import RuleWorth, Sample
-    from segqa_dicom.reviews.tables import Layout, Table
-    from segqa_dicom.service import Setup
+    from segqa_dicom.reviews.tables import Table
 
 _EPILOG = """
 \b
@@ -38,7 +33,7 @@ Examples:
 Exit codes:
   0  done
   1  some lines of a table could not be used (each is named), or the archive does not answer
-  2  the call is wrong, or there is no such table or index
+  2  the call is wrong, or there is no such table
 """
 
 _RULES_EPILOG = """
@@ -51,8 +46,8 @@ Examples:
 \b
 Exit codes:
   0  done
-  1  the ledger does not answer
-  2  the call is wrong, or there is no index
+  1  the archive or the ledger does not answer
+  2  the call or a setting is wrong
 """
 
 
@@ -65,19 +60,9 @@ Exit codes:
     help="Ratings of a table instead of those in the archive; NAME is the reader if the table names none. "
     "Several times = together.",
 )
-@click.option(
-    "--format",
-    "layout",
-    type=click.Choice(["aimi", "segmentation-review"]),
-    help="Of the tables.  [default: as their first line says]",
-)
-@click.option(
-    "--minor-changes",
-    type=click.Choice(["3", "4"]),
-    help="What SegmentationReview's 2 (acceptable, minor changes) is: 3 minor edits needed, 4 stylistic edits only.",
-)
-@click.option("--archive", metavar="DIR|URL", help="As for `segqa serve`.  [default: ./segqa-archive]")
-@click.option("--ledger", metavar="URL", help="As for `segqa serve`.")
+@layout_option
+@minor_changes_option
+@where
 @click.option("--structure", "structures", multiple=True, metavar="NAME", help="Only this one; several times = any.")
 @click.option("--reader", "readers", multiple=True, metavar="NAME", help="Only this one; several times = these.")
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
@@ -120,7 +105,7 @@ def agreement(
     from segqa_dicom.reviews.agreement import as_json as to_json
 
     if tables:
-        ratings, has_problems = _ratings_of_files(tables, layout, minor_changes or "")
+        ratings, has_problems = _ratings_of_files(tables, layout, minor_changes)
     else:
         ratings, has_problems = _ratings_of_archive(archive, ledger), False
     report = agreement_of(
@@ -129,7 +114,7 @@ def agreement(
     if svg_file is not None:
         from segqa_dicom.reviews.agreement_figure import agreement_figure
 
-        _write(svg_file, agreement_figure(report))
+        write_text(svg_file, agreement_figure(report))
     if as_json:
         click.echo(json.dumps(to_json(report), indent=2, allow_nan=False))
     else:
@@ -138,8 +123,7 @@ def agreement(
 
 
 @click.command(name="rules", epilog=_RULES_EPILOG)
-@click.option("--archive", metavar="DIR|URL", help="As for `segqa serve`.  [default: ./segqa-archive]")
-@click.option("--ledger", metavar="URL", help="As for `segqa serve`.")
+@where
 @click.option(
     "--ruleset",
     "ruleset_file",
@@ -169,10 +153,11 @@ def rules(
     from segqa_dicom.reviews.rule_worth import as_json as to_json
     from segqa_dicom.reviews.rule_worth import difference, proposal, rule_worth
 
-    with _service(archive, ledger) as service:
-        setup = service.setup if ruleset_file is None else replace(service.setup, ruleset_file=ruleset_file)
+    with open_office(archive, ledger) as office:
+        setup = office.setup if ruleset_file is None else replace(office.setup, ruleset_file=ruleset_file)
         ruleset = setup.ruleset()
-        found = evidence(service.index, service.reviews, ruleset.vocabulary)
+        office.memory.refresh()
+        found = evidence(office.index, office.memory.current(), ruleset.vocabulary)
     worths = rule_worth(found.sample)
     if as_json:
         click.echo(json.dumps(to_json(found.sample, worths), indent=2, allow_nan=False))
@@ -184,7 +169,7 @@ def rules(
     if proposal_file == "-":
         click.echo(text, nl=False)
         return
-    _write(Path(proposal_file), text)
+    write_text(Path(proposal_file), text)
     if not as_json:
         current = setup.with_rules().rules or ""
         click.echo(difference(current, text) or "the proposal changes nothing")
@@ -193,15 +178,16 @@ def rules(
 COMMANDS: tuple[click.Command, ...] = (agreement,)
 
 
-def _ratings_of_files(files: Sequence[str], layout: str | None, minor_changes: str) -> tuple[list[Rating], bool]:
+def _ratings_of_files(files: Sequence[str], layout: str | None, minor_changes: str | None) -> tuple[list[Rating], bool]:
     """All ratings in tables, and whether some lines could not be used; these are told on standard error."""
     from segqa_dicom.reviews.agreement import ratings_of_tables
-    from segqa_dicom.reviews.tables import Layout
 
     found: list[tuple[str, Table]] = []
     for given in files:
         reader, path = _reader_and_path(given)
-        table = _table(path, reader, Layout(layout) if layout else None, minor_changes)
+        table = read_ratings(
+            path, layout=layout, reader=reader, minor_changes=minor_changes, reader_option=f"--csv NAME={path}"
+        )
         for problem in table.problems:
             click.echo(f"{path.name}, line {problem.line}: {problem.message}", err=True)
         found.append((path.name, table))
@@ -213,65 +199,12 @@ def _reader_and_path(given: str) -> tuple[str, Path]:
     return (name, Path(file)) if equals and not Path(given).exists() else ("", Path(given))
 
 
-def _table(path: Path, reader: str, layout: Layout | None, minor_changes: str) -> Table:
-    from segqa_dicom.reviews.tables import decoded, read_table
-
-    try:
-        table = read_table(decoded(path.read_bytes()), layout=layout, reader=reader, minor_changes=minor_changes)
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
-    except InputError as error:
-        raise ConfigurationError(f"{path}: {error}") from error
-    if any(not row.reader for row in table.rows):
-        raise ConfigurationError(f"{path} does not say who rated; call it --csv NAME={path}")
-    return table
-
-
-@dataclass(frozen=True)
-class _Service:
-    """What the service knows of readers."""
-
-    setup: Setup
-    ledger: Ledger
-    index: FindingsIndex
-    reviews: list[SignedReview]
-
-
-@contextmanager
-def _service(archive: str | None, ledger: str | None) -> Iterator[_Service]:
-    """The reviews that the index of findings knows now; looking makes neither an archive nor an index."""
-    from segqa_dicom.config import ServiceSettings, from_environment
-    from segqa_dicom.findings import FILE_NAME, FindingsIndex
-    from segqa_dicom.reviews.memory import ReviewMemory
-    from segqa_dicom.service import Setup
-
-    setup = Setup.from_settings(from_environment(ServiceSettings), archive=archive, ledger=ledger)
-    path = setup.data / FILE_NAME
-    index = FindingsIndex(path)
-    if not path.is_file() or not index.is_filled():
-        raise ConfigurationError(f"there is no index at {path}; `segqa serve` or `segqa reindex` makes it")
-    with setup.open_ledger() as opened:
-        opened.migrate()
-        memory = ReviewMemory(
-            opened, setup.open_archive(), index, setup.ruleset().vocabulary, limits=setup.review.limits()
-        )
-        memory.refresh()
-        yield _Service(setup, opened, index, memory.current())
-
-
 def _ratings_of_archive(archive: str | None, ledger: str | None) -> list[Rating]:
     from segqa_dicom.reviews.ratings import all_ratings
 
-    with _service(archive, ledger) as service:
-        return all_ratings(service.reviews, service.ledger.imported(is_waiting=True), service.index)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
+    with open_office(archive, ledger) as office:
+        office.memory.refresh()
+        return all_ratings(office.memory.current(), office.ledger.imported(is_waiting=True), office.index)
 
 
 def _show(report: AgreementReport) -> None:

@@ -6,28 +6,23 @@ import getpass
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from segqa_dicom import terminal
-from segqa_dicom.errors import ConfigurationError, InputError, PeerError
+from segqa_dicom.cli_readers import layout_option, minor_changes_option, open_office, read_ratings, where, write_text
+from segqa_dicom.errors import InputError, PeerError
 
 if TYPE_CHECKING:
-    from segqa_dicom.findings import FindingsIndex
+    from segqa_dicom.cli_readers import Office
     from segqa_dicom.ledger import ImportedRow, Ledger, PendingReview
-    from segqa_dicom.reviews.desk import ReviewDesk
     from segqa_dicom.reviews.importing import Converted
-    from segqa_dicom.reviews.memory import ReviewMemory
     from segqa_dicom.reviews.model import SignedReview
-    from segqa_dicom.reviews.tables import Table
-    from segqa_dicom.service import Setup
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _EPILOG = """
 \b
@@ -65,16 +60,6 @@ Exit codes:
 """
 
 
-def _where(command: _Command) -> _Command:
-    """The options that say which archive and which ledger."""
-    for option in (
-        click.option("--ledger", metavar="URL", help="As for `segqa serve`."),
-        click.option("--archive", metavar="DIR|URL", help="As for `segqa serve`.  [default: ./segqa-archive]"),
-    ):
-        command = option(command)
-    return command
-
-
 @click.group()
 def reviews() -> None:
     """What readers say: import it from tables, list it, assign segments, have some read again, export major edits."""
@@ -82,12 +67,7 @@ def reviews() -> None:
 
 @reviews.command("import", epilog=_IMPORT_EPILOG)
 @click.argument("file", required=False, metavar="[FILE.csv]", type=click.Path(path_type=Path, dir_okay=False))
-@click.option(
-    "--format",
-    "layout",
-    type=click.Choice(["aimi", "segmentation-review"]),
-    help="AIMI's quality tables, or annotations.csv of SegmentationReview.  [default: as its first line says]",
-)
+@layout_option
 @click.option("--reader", default="", metavar="LOGIN", help="Who rated, if the table does not say.")
 @click.option(
     "--reviewer-map",
@@ -96,21 +76,15 @@ def reviews() -> None:
     metavar="NAME=LOGIN",
     help="What a reader of the table is called here; several times.",
 )
-@click.option(
-    "--minor-changes",
-    default="4",
-    show_default=True,
-    type=click.Choice(["3", "4"]),
-    help="What SegmentationReview's 2 (acceptable, minor changes) is: 3 minor edits needed, 4 stylistic edits only.",
-)
-@_where
+@minor_changes_option
+@where
 @click.option("--json", "as_json", is_flag=True, help="As JSON: rows, new, documents, ratings, waiting, problems.")
 def import_reviews(
     file: Path | None,
     layout: str | None,
     reader: str,
     mapped: Sequence[str],
-    minor_changes: str,
+    minor_changes: str | None,
     archive: str | None,
     ledger: str | None,
     as_json: bool,  # noqa: FBT001 - click passes options by name
@@ -121,11 +95,14 @@ def import_reviews(
     Instance UID in a file name, by the CT series if that has only one, or by what its series is called.
     """
     from segqa_dicom.reviews.importing import Imported, keep_table
-    from segqa_dicom.reviews.tables import Layout
 
     logins = _logins(mapped)
-    table = None if file is None else _table(file, layout, reader, minor_changes)
-    with _office(archive, ledger) as office:
+    table = None
+    if file is not None:
+        table = read_ratings(
+            file, layout=layout, reader=reader, minor_changes=minor_changes, reader_option="--reader LOGIN"
+        )
+    with open_office(archive, ledger, make=True) as office:
         kept = Imported(0, 0)
         if table is not None and file is not None:
             kept = keep_table(office.ledger, table, source=file.name, now=time.time(), logins=logins)
@@ -139,8 +116,6 @@ def import_reviews(
         "waiting": converted.waiting,
         "problems": lines,
     }
-    if table is not None and table.layout is Layout.SEGMENTATION_REVIEW:
-        values["minor_changes"] = minor_changes
     if as_json:
         click.echo(json.dumps(values, indent=2))
     else:
@@ -149,14 +124,14 @@ def import_reviews(
 
 
 @reviews.command("list", epilog=_EPILOG)
-@_where
+@where
 @click.option("--json", "as_json", is_flag=True, help="As JSON: reviews, waiting, imported.")
 def list_reviews(archive: str | None, ledger: str | None, as_json: bool) -> None:  # noqa: FBT001
     """Say who has reviewed what, what waits for the archive, and which imported ratings wait for segmentations.
 
     Also which segments are read again: not for the eyes of readers.
     """
-    with _office(archive, ledger) as office:
+    with open_office(archive, ledger) as office:
         office.memory.refresh()
         found = office.memory.current()
         pending = office.ledger.pending_reviews(limit=10_000)
@@ -180,7 +155,7 @@ def list_reviews(archive: str | None, ledger: str | None, as_json: bool) -> None
 @click.argument("what", metavar="SEG[/SEGMENT]")
 @click.argument("login", required=False)
 @click.option("--remove", is_flag=True, help="Nobody is asked to look at it any more.")
-@_where
+@where
 def assign_review(what: str, login: str | None, remove: bool, archive: str | None, ledger: str | None) -> None:  # noqa: FBT001
     """Have LOGIN look at a segmentation (its SOP Instance UID), or at one of its segments (UID/number)."""
     from segqa_dicom.reviews.model import Place
@@ -195,7 +170,7 @@ def assign_review(what: str, login: str | None, remove: bool, archive: str | Non
         raise click.UsageError(str(error)) from error
     if slash and not (number.isdecimal() and int(number) < 65_536):
         raise click.UsageError("after the slash stands a Segment Number")
-    with _office(archive, ledger) as office:
+    with open_office(archive, ledger) as office:
         try:
             office.desk().assign(Place(uid, int(number) if slash else 0), login, by=_operator())
         except InputError as error:
@@ -207,7 +182,7 @@ def assign_review(what: str, login: str | None, remove: bool, archive: str | Non
 @click.option("--share", required=True, type=click.FloatRange(0, 1), help="Of what a reader has signed: 0.1 = a tenth.")
 @click.option("--reader", metavar="LOGIN", help="Only this one.  [default: all]")
 @click.option("--seed", default=1, show_default=True, help="Decides which segments, as by lot.")
-@_where
+@where
 @click.option("--json", "as_json", is_flag=True, help="As JSON: scheduled.")
 def repeat_reviews(
     share: float,
@@ -222,20 +197,22 @@ def repeat_reviews(
     Such segments come back into the worklist as if they had never been read. The same call again draws only from what
     was signed since.
     """
-    with _office(archive, ledger) as office:
+    with open_office(archive, ledger) as office:
         count = office.desk().schedule_repeats(share, reader, seed)
     click.echo(json.dumps({"scheduled": count}) if as_json else f"{count} segments are to be read again")
 
 
 @reviews.command("export", epilog=_EXPORT_EPILOG)
-@click.option("--major", is_flag=True, help="Segments in need of major edits or worse: the only list there is yet.")
+@click.option(
+    "--major", is_flag=True, help="Segments in need of major edits or worse (the default, and the only list)."
+)
 @click.option("--any", "is_any_enough", is_flag=True, help="Also where fewer than half of the readers say so.")
 @click.option("--csv", "csv_file", metavar="FILE|-", help="As CSV to a file, or to standard output (-, the default).")
 @click.option("--json", "json_file", metavar="FILE|-", help="As references to the DICOM objects, with DICOMweb paths.")
 @click.option("--no-comments", is_flag=True, help="Leave out what readers have typed: it may name somebody.")
-@_where
+@where
 def export_reviews(
-    major: bool,  # noqa: FBT001
+    major: bool,  # noqa: FBT001, ARG001 - the only list there is
     is_any_enough: bool,  # noqa: FBT001
     csv_file: str | None,
     json_file: str | None,
@@ -249,9 +226,7 @@ def export_reviews(
     """
     from segqa_dicom.reviews.export import MajorOptions, as_csv, as_references, major_edits
 
-    if not major:
-        raise click.UsageError("say what to export: --major")
-    with _office(archive, ledger) as office:
+    with open_office(archive, ledger) as office:
         office.memory.refresh()
         options = MajorOptions(is_any_enough=is_any_enough)
         edits = major_edits(office.memory.current(), office.index, office.vocabulary, options)
@@ -265,70 +240,11 @@ def export_reviews(
 COMMANDS: tuple[click.Command, ...] = (reviews,)
 
 
-# What is there
-
-
-@dataclass
-class _Office:
-    """Archive, ledger and index; all is opened when it is asked for."""
-
-    setup: Setup
-    ledger: Ledger
-    index: FindingsIndex
-
-    def __post_init__(self) -> None:
-        from segqa_dicom.reviews.memory import ReviewMemory
-
-        self.archive, self.vocabulary = self.setup.open_archive(), self.setup.ruleset().vocabulary
-        self.memory: ReviewMemory = ReviewMemory(
-            self.ledger,
-            self.archive,
-            self.index,
-            self.vocabulary,
-            folder=self.setup.work_folder,
-            limits=self.setup.review.limits(),
-        )
-
-    def desk(self) -> ReviewDesk:
-        """For what needs no pictures."""
-        from segqa_dicom.reviews.desk import ReviewDesk
-
-        return ReviewDesk(
-            ledger=self.ledger,
-            archive=self.archive,
-            index=self.index,
-            cases=None,
-            vocabulary=self.vocabulary,
-            settings=self.setup.settings,
-            folder=self.setup.work_folder,
-            limits=self.setup.review.limits(),
-        )
-
-
-@contextmanager
-def _office(archive: str | None, ledger: str | None) -> Iterator[_Office]:
-    from segqa_dicom.config import ServiceSettings, from_environment
-    from segqa_dicom.findings import FILE_NAME, FindingsIndex, reindex
-    from segqa_dicom.service import Setup
-
-    setup = Setup.from_settings(from_environment(ServiceSettings), archive=archive, ledger=ledger)
-    setup.make_folders()
-    with setup.open_ledger() as opened:
-        opened.migrate()
-        office = _Office(setup, opened, FindingsIndex(setup.data / FILE_NAME))
-        if not office.index.is_filled():
-            reindex(office.index, office.archive, folder=setup.work_folder, limits=setup.review.limits())
-        yield office
-
-
 def _write(file: str, text: str) -> None:
     if file == "-":
         click.echo(text, nl=False)
-        return
-    try:
-        Path(file).write_text(text, encoding="utf-8", newline="")
-    except OSError as error:
-        raise ConfigurationError(f"cannot write {file}: {error.strerror}") from error
+    else:
+        write_text(Path(file), text)
 
 
 def _operator() -> str:
@@ -350,22 +266,7 @@ def _logins(mapped: Sequence[str]) -> dict[str, str]:
     return {name: login for name, _, login in pairs}
 
 
-def _table(path: Path, layout: str | None, reader: str, minor_changes: str) -> Table:
-    from segqa_dicom.reviews.tables import Layout, decoded, read_table
-
-    try:
-        text = decoded(path.read_bytes())
-        table = read_table(text, layout=Layout(layout) if layout else None, reader=reader, minor_changes=minor_changes)
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
-    except InputError as error:
-        raise ConfigurationError(f"{path}: {error}") from error
-    if any(not row.reader for row in table.rows):
-        raise ConfigurationError(f"{path} does not say who rated; give --reader LOGIN")
-    return table
-
-
-def _converted(office: _Office) -> tuple[Converted, bool]:
+def _converted(office: Office) -> tuple[Converted, bool]:
     """What has become reviews, and whether some of these wait for the archive."""
     from segqa_dicom.pictures import OpenCases
     from segqa_dicom.reviews.delivery import deliver
@@ -403,10 +304,6 @@ def _problems(problems: Sequence[Any], converted: Converted, ledger: Ledger) -> 
 
 def _say_what_was_imported(values: dict[str, Any], *, waits: bool) -> None:
     click.echo(f"{values['rows']} ratings in the table, {values['new']} of them new")
-    if "minor_changes" in values:
-        click.echo(
-            f"acceptable with minor changes (2) was taken for {values['minor_changes']}; --minor-changes says which"
-        )
     click.echo(f"{values['ratings']} ratings became {len(values['documents'])} signed reviews")
     if waits:
         click.echo("some are on their way to the archive; `segqa serve` sends them")

@@ -183,10 +183,12 @@ def test_tables_of_segmentation_review_name_segmentations_and_segments(office: O
     )
     refused = run(office, "import", table)
     assert refused.code == 2
-    assert "--reader LOGIN" in refused.err
-    result = run(office, "import", table, "--reader", "roe")
+    assert "--reader LOGIN" in refused.err or "minor" in refused.err
+    undecided = run(office, "import", table, "--reader", "roe")
+    assert undecided.code == 2
+    assert "say which" in undecided.err
+    result = run(office, "import", table, "--reader", "roe", "--minor-changes", "4")
     assert result.code == 0, result.err
-    assert "minor changes (2) was taken for 4" in result.out
     reviews = [review_of(document) for document in office.documents()]
     said = {(review.reading, one.segment_number): one.rating for review in reviews for one in review.segments}
     assert said[1, row.machine.place.segment] == "2"
@@ -245,7 +247,7 @@ def test_commands_export_what_is_to_be_changed(office: Office, tmp_path: Path) -
     assert run(office, "export", "--major", "--json", target, "--no-comments").out == ""
     (one,) = json.loads(target.read_text())["segmentations"]
     assert one["segmentation"]["sop_instance_uid"] == bad.segmentation
-    assert run(office, "export").code == 2
+    assert run(office, "export").code == 0
 
 
 def test_a_missing_table_is_a_wrong_call(office: Office, tmp_path: Path) -> None:
