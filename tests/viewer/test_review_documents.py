@@ -147,7 +147,7 @@ _DRAW = """text => {
 }"""
 _IS_MEASURED = """() => window.services.measurementService.getMeasurements()
   .filter(one => one.toolName === 'Length').every(one => Object.values(one.data).some(part => part.length > 0))"""
-_STORE = """async () => (await window.commandsManager.runCommand('storeMeasurements', {
+STORE = """async () => (await window.commandsManager.runCommand('storeMeasurements', {
   measurementData: window.services.measurementService.getMeasurements(),
   dataSource: window.extensionManager.getActiveDataSource()[0],
   additionalFindingTypes: ['ArrowAnnotate'],
@@ -199,7 +199,7 @@ def test_what_a_reader_draws_and_stores_in_ohif_is_read_and_copies_are_known(
     image = seen.page.evaluate(_DRAW, COMMENT)
     seen.wait_for("n => window.services.measurementService.getMeasurements().length === n", len(own) + 2)
     seen.wait_for(_IS_MEASURED)
-    uid = seen.page.evaluate(_STORE)
+    uid = seen.page.evaluate(STORE)
     (stored,) = shown.archive.find_instances([uid])
     ((_, path),) = shown.archive.fetch([stored], tmp_path / "stored").items()
     found = read_annotations(read_document(path), own)

@@ -77,6 +77,7 @@ export class Draft {
   changed() {
     this.isChanged = true;
     this.backUp();
+    if (!this.failures && !this.isInConflict) this.told.state("busy", "Saving…");  // it is not saved until it is
     this.soon(PAUSE_MS);
   }
 
