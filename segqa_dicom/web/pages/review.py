@@ -219,6 +219,8 @@ def _others(
 
 def _annotation(one: Annotation, vocabulary: Vocabulary) -> dict[str, str]:
     words = one.finding.comment or _words(one.finding, vocabulary)
+    if one.distance_mm:
+        words += f" ({one.distance_mm:.0f} mm away)"
     return {"words": words, "author": shown_name(one.author), "program": one.program}
 
 
