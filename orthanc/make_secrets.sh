@@ -32,6 +32,8 @@ keep_or_make segqa_ledger_password.txt
 keep_or_make segqa_broker_password.txt
 keep_or_make segqa_archive_password.txt
 keep_or_make viewer_password.txt
+# What a proxy that signs people in proves itself with; empty as long as there is none (docs/reviewing.md).
+[ -e segqa_proxy_token.txt ] || write segqa_proxy_token.txt ""
 
 # Orthanc reads its own form; it is made anew each time from the files above.
 write orthanc.json "{

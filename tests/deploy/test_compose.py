@@ -108,6 +108,8 @@ def test_all_secrets_are_files_that_git_ignores() -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_secrets_have_the_names_that_the_settings_look_for(name: str) -> None:
     expected = {f"segqa_{field}" for field in ServiceSettings.model_fields if field.endswith("_password")}
+    expected |= {"segqa_proxy_token"} if name == "segqa" else set()
+    assert {one.removeprefix("segqa_") for one in expected} <= set(ServiceSettings.model_fields)
     assert {one["source"] for one in services()[name]["secrets"]} == expected
 
 

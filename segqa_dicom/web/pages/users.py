@@ -26,7 +26,7 @@ _LONGEST = 64
 def identify_by(service: ServiceSettings) -> Identify:
     """What the settings say; raises `ConfigurationError` if a header would be believed from anybody."""
     if not service.user_header:
-        login = _checked(service.reviewer or getpass.getuser())
+        login = _checked(service.reviewer or _user_of_system())
         local = Reviewer(login, person_name(login), service.reviewer_organization)
         return lambda _: local
     if not service.proxy_token.get_secret_value():
@@ -45,6 +45,13 @@ def identify_by(service: ServiceSettings) -> Identify:
 def adjudicators_of(service: ServiceSettings) -> frozenset[str]:
     """Logins of those who decide between readers."""
     return frozenset(one.strip() for one in service.adjudicators.split(",") if one.strip())
+
+
+def _user_of_system() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return "reader"
 
 
 def person_name(name: str) -> str:
