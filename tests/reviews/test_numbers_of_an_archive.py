@@ -33,7 +33,7 @@ def read_office(office: Office, desk: ReviewDesk, monkeypatch: pytest.MonkeyPatc
     desk.sign(ANNA, [one, other])
     desk.sign(BEN, [one])
     monkeypatch.setenv("SEGQA_DATA", str(office.folder))
-    monkeypatch.setenv("SEGQA_ARCHIVE", str(office.folder / "archive"))
+    monkeypatch.setenv("SEGQA_ARCHIVE", str(office.folder))
     return office
 
 

@@ -92,7 +92,7 @@ def world_of(image: Dataset, column: float, row: float) -> tuple[float, float]:
 
 def test_the_study_is_in_the_list_and_opens_from_it(seen: Viewer, reviewed: Reviewed, tmp_path: Path) -> None:
     seen.open("/")
-    seen.page.get_by_role("link", name="/ohif/").click()
+    seen.page.get_by_role("navigation").get_by_role("link", name="OHIF").click()
     row = seen.page.locator("table tbody tr").first
     row.wait_for()
     seen.picture(tmp_path / "list.png")
