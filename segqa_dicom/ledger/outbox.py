@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, RowMapping, and_, delete, exists, false, select, update
+from sqlalchemy import Connection, and_, delete, exists, false, select, update
 
 from segqa_dicom.ledger.case_rows import free_lease, newer_case, one_case
 from segqa_dicom.ledger.claims import is_held
 from segqa_dicom.ledger.database import Database
+from segqa_dicom.ledger.document_rows import document_of, document_values
 from segqa_dicom.ledger.rows import (
     DELIVERING,
     FINISHED,
@@ -44,7 +44,11 @@ class Outbox(Database):
                 return False
             if documents:
                 connection.execute(
-                    outbox.insert(), [_values(case_id, at, document) for at, document in enumerate(documents)]
+                    outbox.insert(),
+                    [
+                        {**document_values(one), "case_id": case_id, "position": at, "is_stored": False}
+                        for at, one in enumerate(documents)
+                    ],
                 )
             connection.execute(
                 update(cases)
@@ -65,7 +69,7 @@ class Outbox(Database):
         """Documents of a case that the archive has not confirmed, in the order in which they were produced."""
         query = select(outbox).where(outbox.c.case_id == case_id, outbox.c.is_stored.is_(false()))
         with self._reading() as connection:
-            return [_document(row) for row in connection.execute(query.order_by(outbox.c.position)).mappings()]
+            return [document_of(row) for row in connection.execute(query.order_by(outbox.c.position)).mappings()]
 
     def document_stored(self, case_id: str, token: int, sop_instance_uid: str) -> bool:
         """Note that the archive has a document; after the last one the case is `stored`.
@@ -147,30 +151,3 @@ def _mark_segmentations(connection: Connection, held: Case) -> None:
 def _is_pending(connection: Connection, case_id: str) -> bool:
     query = select(exists().where(outbox.c.case_id == case_id, outbox.c.is_stored.is_(false())))
     return bool(connection.execute(query).scalar())
-
-
-def _values(case_id: str, position: int, document: OutboxDocument) -> dict[str, object]:
-    return {
-        "case_id": case_id,
-        "sop_instance_uid": document.sop_instance_uid,
-        "position": position,
-        "series_instance_uid": document.series_instance_uid,
-        "study_instance_uid": document.study_instance_uid,
-        "sop_class_uid": document.sop_class_uid,
-        "kind": document.kind,
-        "content": zlib.compress(document.content),
-        "digest": document.digest,
-        "is_stored": False,
-    }
-
-
-def _document(row: RowMapping) -> OutboxDocument:
-    return OutboxDocument(
-        sop_instance_uid=row["sop_instance_uid"],
-        series_instance_uid=row["series_instance_uid"],
-        study_instance_uid=row["study_instance_uid"],
-        sop_class_uid=row["sop_class_uid"],
-        kind=row["kind"],
-        content=zlib.decompress(row["content"]),
-        digest=row["digest"],
-    )

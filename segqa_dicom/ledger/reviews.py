@@ -6,7 +6,6 @@ one reader the older one cannot overwrite what the newer one said. Different rea
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, inse
 from segqa_dicom.errors import PeerUnavailable
 from segqa_dicom.ledger.batches import batches
 from segqa_dicom.ledger.database import Database
+from segqa_dicom.ledger.document_rows import document_of, document_values
 from segqa_dicom.ledger.review_rows import (
     DraftKey,
     DraftMark,
@@ -345,13 +345,7 @@ def _signed_values(row: SignedRow) -> dict[str, Any]:
 
 def _pending_values(document: OutboxDocument, key: ReadingKey, position: int, signed_at: float) -> dict[str, Any]:
     return {
-        "sop_instance_uid": document.sop_instance_uid,
-        "series_instance_uid": document.series_instance_uid,
-        "study_instance_uid": document.study_instance_uid,
-        "sop_class_uid": document.sop_class_uid,
-        "kind": document.kind,
-        "content": zlib.compress(document.content),
-        "digest": document.digest,
+        **document_values(document),
         "segmentation": key.segmentation,
         "login": key.login,
         "position": position,
@@ -362,13 +356,4 @@ def _pending_values(document: OutboxDocument, key: ReadingKey, position: int, si
 
 
 def _pending(row: RowMapping) -> PendingReview:
-    document = OutboxDocument(
-        sop_instance_uid=row["sop_instance_uid"],
-        series_instance_uid=row["series_instance_uid"],
-        study_instance_uid=row["study_instance_uid"],
-        sop_class_uid=row["sop_class_uid"],
-        kind=row["kind"],
-        content=zlib.decompress(row["content"]),
-        digest=row["digest"],
-    )
-    return PendingReview(document, row["segmentation"], row["login"], row["signed_at"], row["reason"])
+    return PendingReview(document_of(row), row["segmentation"], row["login"], row["signed_at"], row["reason"])
