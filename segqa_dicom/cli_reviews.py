@@ -32,18 +32,12 @@ Exit codes:
   2  the call or a setting is wrong
 """
 
-_EXPORT_EPILOG = """
+_EXPORT_EPILOG = f"""
 \b
 Examples:
   segqa reviews export --major --csv edits.csv
   segqa reviews export --major --json - --no-comments
-
-\b
-Exit codes:
-  0  done
-  1  the archive or the ledger does not answer
-  2  the call or a setting is wrong
-"""
+{_EPILOG}"""
 
 _IMPORT_EPILOG = """
 \b

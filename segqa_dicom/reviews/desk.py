@@ -454,9 +454,11 @@ class ReviewDesk:
 
     # What others said
 
-    def signed(self, place: Place | str) -> list[SignedReview]:
-        """All current reviews of a segmentation, or of one segment."""
+    def signed(self, place: Place | str | None = None) -> list[SignedReview]:
+        """All current reviews: of a segmentation, of one segment, or (None) of everything."""
         self._memory.refresh()
+        if place is None:
+            return self._memory.current()
         uid = place if isinstance(place, str) else place.segmentation
         found = self._memory.current(segmentations=[uid])
         if isinstance(place, str):

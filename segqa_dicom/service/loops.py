@@ -132,7 +132,7 @@ def web_loop(setup: Setup, addresses: Addresses, ready: Ready) -> None:
         archive_url="" if setup.is_folder else setup.archive,
         on_stored=note,
         findings_index=index,
-        readers=Readers(desk, cases, ruleset, setup.with_rules().rules or "", book.of_segment),
+        readers=Readers(desk, cases, ruleset, setup.rules or "", book.of_segment),
     )
     book.start()
     run_web(app, host=addresses.host, port=addresses.http_port, ready=ready)

@@ -10,11 +10,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from segqa_dicom.findings.worklist import segmentations
 from segqa_dicom.reviews.agreement import AgreementReport, Rating, agreement, as_json
 from segqa_dicom.reviews.agreement_figure import agreement_figure, name_of_pair
 from segqa_dicom.reviews.export import MajorEdit, as_csv, as_references, major_edits
-from segqa_dicom.reviews.model import SignedReview
 from segqa_dicom.reviews.rule_evidence import evidence
 from segqa_dicom.reviews.rule_worth import as_json as worth_as_json
 from segqa_dicom.reviews.rule_worth import difference, proposal, rule_worth
@@ -93,7 +91,7 @@ async def proposal_toml(request: Request) -> Response:
 
 def _rules(request: Request) -> dict[str, Any]:
     pages, index = pages_of(request), state_of(request).findings
-    found = evidence(index, _reviews(request), pages.ruleset.vocabulary)
+    found = evidence(index, pages_of(request).desk.signed(), pages.ruleset.vocabulary)
     worths = rule_worth(found.sample)
     proposed = proposal(worths, pages.ruleset, sample=found.sample, outcomes=found.outcomes)
     return {
@@ -106,12 +104,6 @@ def _rules(request: Request) -> dict[str, Any]:
             ("/major.json", "References to DICOM objects as JSON"),
         ),
     }
-
-
-def _reviews(request: Request) -> list[SignedReview]:
-    desk = pages_of(request).desk
-    found = segmentations(state_of(request).findings)
-    return [review for one in found for review in desk.signed(one.segmentation)]
 
 
 async def major_csv(request: Request) -> Response:
@@ -132,7 +124,7 @@ async def major_json(request: Request) -> Response:
 def _major(request: Request) -> list[MajorEdit]:
     """While reading is blind, by what the reader has said; adjudicators see all."""
     reader, service = reader_of(request), state_of(request).service
-    found = _reviews(request)
+    found = pages_of(request).desk.signed()
     if service.blind and reader.login not in adjudicators_of(service):
         found = [one for one in found if one.review.reviewer.login == reader.login]
     return major_edits(found, state_of(request).findings, pages_of(request).vocabulary)
