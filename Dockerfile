@@ -33,7 +33,7 @@ RUN find /opt/segqa -exec touch --no-dereference --date="@$(date +%s)" {} + \
 # on another kind the first case compiles them again (about 20 s) and the volume of NUMBA_CACHE_DIR keeps them.
 RUN NUMBA_CACHE_DIR=/kernels /opt/segqa/bin/segqa demo --out /tmp/demo \
  && NUMBA_CACHE_DIR=/kernels /opt/segqa/bin/python -c \
-      "from segqa_dicom.pictures.opened import compile_kernels; compile_kernels()" \
+      "from segqa_dicom.pictures.open_case import compile_kernels; compile_kernels()" \
  && rm -r /tmp/demo
 
 COPY --from=viewer /viewer /viewer

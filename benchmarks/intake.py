@@ -27,8 +27,8 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from benchmarks.results import Limit
 from segqa_dicom.config import ServiceSettings
+from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.node import run_node
-from segqa_dicom.reading.limits import Limits
 
 ASSOCIATIONS = 4
 INSTANCES_PER_S, MEGABYTES_PER_S, ADDED_MB = 150, 200, 100

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from benchmarks.given import TOLERANCE_MM, Given, Numbers, Prepared
 from segqa_dicom.checks import rule_titles
 from segqa_dicom.checks.ruleset import default_ruleset
+from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.measures import (
     Comparand,
     JointCounts,
@@ -31,7 +32,6 @@ from segqa_dicom.pipeline import review
 from segqa_dicom.reading.case import read_case
 from segqa_dicom.reading.ct import read_ct
 from segqa_dicom.reading.grouping import group
-from segqa_dicom.reading.limits import Limits
 from segqa_dicom.reading.scan import scan
 from segqa_dicom.reading.seg import read_seg
 from segqa_dicom.report.model import CaseReport

@@ -30,11 +30,11 @@ from benchmarks.results import Limit
 from benchmarks.warping import warped
 from segqa_dicom.archive import Instance, Outgoing
 from segqa_dicom.archive.folder import FolderArchive
+from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.model import Case
 from segqa_dicom.pictures import OpenCase, OpenCases, plane, thumbnail
-from segqa_dicom.reading.limits import Limits
 from segqa_dicom.reading.scan import scan
-from segqa_dicom.report.windows import SOFT
+from segqa_dicom.rendering.windows import SOFT
 
 _VIEWS = ("axial", "coronal", "sagittal")
 _BOUND_MS = 30.0

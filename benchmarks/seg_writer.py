@@ -23,9 +23,9 @@ from pydicom.filewriter import write_dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code as PydicomCode
 
+from segqa_dicom.dicom.uids import stable_uid
 from segqa_dicom.model import Code
 from segqa_dicom.phantoms import PhantomStructure
-from segqa_dicom.uids import stable_uid
 
 _SEGMENT_MARK, _DIMENSION_MARK = 0xABCD, 0x7ABCDEF1
 """Stand where the number of the segment goes in the pattern of a frame."""

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from segqa_dicom.anatomy import structure_key
+from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.model import Case, Segmentation
 from segqa_dicom.phantoms import Phantom, PhantomStructure
 from segqa_dicom.phantoms.solids import axial_geometry
 from segqa_dicom.reading.case import read_case
 from segqa_dicom.reading.grouping import group
-from segqa_dicom.reading.limits import Limits
 from segqa_dicom.reading.scan import scan
 
 Labels = NDArray[Any]

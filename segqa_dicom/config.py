@@ -9,8 +9,8 @@ from typing import Literal, TypeVar
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.errors import ConfigurationError
-from segqa_dicom.reading.limits import Limits
 
 _DEFAULT = Limits()
 _Kind = TypeVar("_Kind", bound=BaseSettings)

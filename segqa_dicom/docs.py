@@ -12,9 +12,9 @@ from pathlib import Path
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
+from segqa_dicom.assessment.vocabulary import SECTIONS
 from segqa_dicom.checks import all_rules, default_ruleset
-from segqa_dicom.checks.left_out import LEFT_OUT
-from segqa_dicom.checks.vocabulary import SECTIONS
+from segqa_dicom.checks.not_implemented import LEFT_OUT
 from segqa_dicom.config import ServiceSettings, Settings
 
 _MADE = "<!-- made by `python -m segqa_dicom.docs docs`; do not edit -->\n\n"

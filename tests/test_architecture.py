@@ -1,4 +1,7 @@
-"""The rules of the house that a program can check."""
+"""Architecture: which package imports from which, and what pure packages may not know.
+
+`python -m tests.test_architecture` prints the import map.
+"""
 
 from __future__ import annotations
 
@@ -11,35 +14,48 @@ from segqa_dicom.docs import PAGES
 
 PACKAGE = Path(__file__).resolve().parents[1] / "segqa_dicom"
 DOCS = PACKAGE.parent / "docs"
-BASE = {"errors", "uids", "progress", "jit"}
+BASE = {"errors", "digests", "progress", "jit", "model"}
 MAY_IMPORT = {
-    "model": BASE,
-    "anatomy": BASE | {"model"},
-    "measures": BASE | {"model", "anatomy"},
-    "checks": BASE | {"model", "anatomy", "measures"},
-    "report": BASE | {"model", "anatomy", "measures", "checks"},
-    "pipeline": BASE | {"model", "anatomy", "measures", "checks", "report"},
-    "reading": BASE | {"model"},
-    "sr": BASE | {"model", "anatomy", "measures", "checks", "report"},
-    "phantoms": BASE | {"model", "anatomy"},
-    "inbox": set(),
+    # in the order of the way through the house: a room imports from those above it
+    "errors": set(),
+    "digests": set(),
+    "progress": set(),
+    "jit": {"errors"},
+    "log": set(),
     "sqlite_files": {"errors"},
-    "archive": BASE | {"reading", "log", "sqlite_files"},
+    "inbox": set(),
+    "model": set(),
+    "dicom": {"errors", "digests", "model"},
+    "config": {"errors", "dicom"},
+    "anatomy": BASE,
+    "measures": BASE | {"anatomy"},
+    "assessment": BASE,
+    "checks": BASE | {"anatomy", "measures", "assessment"},
+    "rendering": BASE | {"anatomy"},
+    "report": BASE | {"anatomy", "measures", "checks", "rendering"},
+    "pipeline": BASE | {"anatomy", "measures", "checks", "report"},
+    "reading": BASE | {"dicom"},
+    "sr": BASE | {"dicom", "anatomy", "measures", "assessment", "checks", "report"},
+    "phantoms": BASE | {"dicom", "anatomy"},
+    "selftest": BASE | {"dicom", "anatomy", "checks", "report", "pipeline", "reading", "phantoms", "log"},
+    "local": BASE | {"config", "log", "dicom", "measures", "checks", "report", "pipeline", "reading", "sr"},
+    "archive": BASE | {"dicom", "log", "sqlite_files"},
     "ledger": {"errors"},
-    "findings": BASE | {"model", "anatomy", "checks", "reading", "archive", "sr", "log", "sqlite_files", "report"},
-    "pictures": BASE | {"model", "anatomy", "measures", "report", "reading", "archive", "log"},
-    "reviews": BASE | {"model", "measures", "checks", "report", "sr", "reading", "archive", "findings", "ledger",
-                       "pictures", "config", "log"},
-    "node": BASE | {"reading", "inbox", "config", "log"},
+    "findings": BASE | {"dicom", "assessment", "checks", "sr", "archive", "log", "sqlite_files"},
+    "pictures": BASE
+    | {"dicom", "anatomy", "measures", "assessment", "rendering", "report", "reading", "archive", "log"},
+    "reviews": BASE
+    | {"dicom", "assessment", "checks", "sr", "archive", "ledger", "findings", "pictures", "config", "log"},
+    "node": BASE | {"dicom", "inbox", "config", "log"},
     "viewer": {"errors"},
-    "web": BASE | {"model", "checks", "report", "reading", "inbox", "archive", "findings", "viewer", "reviews",
-                   "pictures", "config", "log"},
-    "service": BASE | {"model", "measures", "checks", "pipeline", "reading", "sr", "phantoms", "batch", "config", "log",
-                       "inbox", "archive", "findings", "ledger", "node", "web", "reviews",
-                       "pictures"},
-    "selftest": BASE | {"model", "anatomy", "checks", "report", "pipeline", "reading", "phantoms", "log"},
-}  # fmt: skip
-PURE = ("model", "anatomy", "measures", "checks", "report", "pipeline")
+    "web": BASE
+    | {"dicom", "assessment", "checks", "rendering", "sr", "reading", "inbox", "archive", "findings", "pictures"}
+    | {"reviews", "viewer", "config", "log"},
+    "service": BASE
+    | {"dicom", "measures", "checks", "pipeline", "local", "reading", "sr", "phantoms", "config", "log", "inbox"}
+    | {"archive", "ledger", "findings", "pictures", "reviews", "node", "web"},
+}
+PURE = ("model", "anatomy", "measures", "assessment", "checks", "rendering", "report", "pipeline")
 FORBIDDEN_IN_PURE = {
     "pydicom", "highdicom", "celery", "requests", "socket", "time", "datetime", "random", "logging", "pathlib",
 }  # fmt: skip
@@ -75,16 +91,23 @@ def test_pure_rooms_know_no_clock_disk_or_network(room: str) -> None:
             assert found == set(), path
 
 
-@pytest.mark.parametrize(
-    "face", ["cli", "cli_service", "cli_findings", "cli_viewer", "cli_agreement", "cli_reviews", "web"]
-)
-def test_faces_are_imported_by_those_who_start_them_only(face: str) -> None:
-    users = {
+@pytest.mark.parametrize(("face", "users"), [("cli", {"__main__"}), ("web", {"service"}), ("docs", set())])
+def test_interfaces_are_imported_only_where_they_are_started(face: str, users: set[str]) -> None:
+    found = {
         name
         for name, path in modules()
         if f"segqa_dicom.{face}" in {".".join(m.split(".")[:2]) for m in imported(path)}
     }
-    assert users <= {face, "cli", "__main__", "service"}
+    assert found - {face} <= users
+
+
+def test_rooms_import_only_from_rooms_above_them() -> None:
+    rooms = list(MAY_IMPORT)
+    later = {
+        room: sorted(other for other in allowed if rooms.index(other) >= rooms.index(room))
+        for room, allowed in MAY_IMPORT.items()
+    }
+    assert {room: others for room, others in later.items() if others} == {}
 
 
 def test_only_sr_imports_highdicom_sr() -> None:
@@ -95,3 +118,22 @@ def test_only_sr_imports_highdicom_sr() -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_made_pages_are_up_to_date(page: str) -> None:
     assert (DOCS / page).read_text(encoding="utf-8") == PAGES[page](), "run: python -m segqa_dicom.docs docs"
+
+
+def import_map() -> str:
+    """The rooms in order, each with those that it imports from."""
+    lines = []
+    for room in MAY_IMPORT:
+        used = {
+            module.split(".")[1]
+            for name, path in modules()
+            if name == room
+            for module in imported(path)
+            if module.startswith("segqa_dicom.")
+        }
+        lines.append(f"{room:<13}{' '.join(other for other in MAY_IMPORT if other in used - {room})}".rstrip())
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(import_map())

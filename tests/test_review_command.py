@@ -12,11 +12,11 @@ from typing import Any
 import pydicom
 import pytest
 
-from segqa_dicom import batch
 from segqa_dicom.checks.ruleset import default_ruleset
 from segqa_dicom.config import Settings
+from segqa_dicom.local import batch
+from segqa_dicom.local.processes import Processes
 from segqa_dicom.phantoms import demo_study
-from segqa_dicom.processes import Processes
 from segqa_dicom.reading.grouping import group
 from segqa_dicom.reading.scan import scan
 from tests.command import Ran, segqa

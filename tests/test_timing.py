@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from segqa_dicom.timing import Stopwatch
+from segqa_dicom.local.timing import Stopwatch
 
 
 def test_a_step_lasts_until_another_one_speaks_and_may_come_back() -> None:

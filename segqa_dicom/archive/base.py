@@ -11,7 +11,7 @@ from typing import Protocol, TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """What tells an object from all others, and what kind it is; all UIDs are normalised (`segqa_dicom.uids`)."""
+    """What tells an object from all others, and what kind it is; all UIDs are normalised (`segqa_dicom.dicom.uids`)."""
 
     study_instance_uid: str
     series_instance_uid: str

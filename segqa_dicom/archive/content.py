@@ -28,9 +28,9 @@ from pydicom.uid import (
 )
 
 from segqa_dicom.archive.base import Content
+from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.dicom.opening import inflate
 from segqa_dicom.errors import UnreadableObject
-from segqa_dicom.reading.dataset import inflate
-from segqa_dicom.reading.limits import Limits
 
 PREAMBLE_BYTES = 132
 

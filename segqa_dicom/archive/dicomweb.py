@@ -27,9 +27,9 @@ from segqa_dicom.archive.content import content_digest, same_content
 from segqa_dicom.archive.retrieve import Identity, file_name, retrieve
 from segqa_dicom.archive.stow import Answer, Claim, batches, send
 from segqa_dicom.archive.transport import Patience, peer_at
+from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.dicom.uids import normalised_uid
 from segqa_dicom.errors import Inconsistent, InputError, PeerRefused, PeerUnavailable, UnreadableObject
-from segqa_dicom.reading.limits import Limits
-from segqa_dicom.uids import normalised_uid
 
 for _name in ("dicomweb_client", "retrying"):  # they log UIDs, and a traceback for each request that fails
     logging.getLogger(_name).setLevel(logging.CRITICAL)

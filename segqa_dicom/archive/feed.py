@@ -18,8 +18,8 @@ from segqa_dicom.archive.base import Archive, Instance, Series
 from segqa_dicom.archive.dicomweb import DicomwebArchive
 from segqa_dicom.archive.folder import FolderArchive
 from segqa_dicom.archive.transport import Patience, Peer, peer_at
+from segqa_dicom.dicom.uids import normalised_uid
 from segqa_dicom.errors import Inconsistent, PeerRefused
-from segqa_dicom.uids import normalised_uid
 
 WATCHED_MODALITIES = ("CT", "SEG", "SR")
 _PARENTS_KEPT = 10_000

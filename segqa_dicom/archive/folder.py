@@ -36,10 +36,10 @@ from segqa_dicom.archive.folder_deletion import Deletions, remove
 from segqa_dicom.archive.folder_index import Entry, Index, Row, add, find
 from segqa_dicom.archive.folder_keys import JsonAttribute, identity, read_header
 from segqa_dicom.archive.folder_search import Question, answer
+from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.dicom.opening import file_digest, untranslated_file_digest
 from segqa_dicom.errors import ConfigurationError, Inconsistent, InputError, PeerUnavailable
 from segqa_dicom.progress import Progress, silent
-from segqa_dicom.reading.dataset import file_digest, untranslated_file_digest
-from segqa_dicom.reading.limits import Limits
 
 _ENDING = ".dcm"
 _LEFTOVER_S = 86_400

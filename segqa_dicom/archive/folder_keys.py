@@ -17,12 +17,12 @@ from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
 from pydicom.valuerep import TEXT_VR_DELIMS, PersonName
 
 from segqa_dicom.archive.base import Instance
+from segqa_dicom.dicom.elements import Unfamiliar
+from segqa_dicom.dicom.headers import PlainDataset, PlainObject, open_plainly
+from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.dicom.opening import PREAMBLE_BYTES, OpenedObject, items, open_object, text, translated
+from segqa_dicom.dicom.uids import normalised_uid
 from segqa_dicom.errors import UnreadableObject
-from segqa_dicom.reading.dataset import PREAMBLE_BYTES, OpenedObject, items, open_object, text, translated
-from segqa_dicom.reading.elements import Unfamiliar
-from segqa_dicom.reading.headers import PlainDataset, PlainObject, open_plainly
-from segqa_dicom.reading.limits import Limits
-from segqa_dicom.uids import normalised_uid
 
 
 class Level(StrEnum):

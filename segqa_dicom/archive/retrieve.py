@@ -10,11 +10,11 @@ from pathlib import Path
 
 import requests
 
-from segqa_dicom.archive.multipart import MultipartReader, media_type
 from segqa_dicom.archive.transport import Peer
+from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.dicom.multipart import MultipartReader, media_type
+from segqa_dicom.dicom.opening import open_object, text
 from segqa_dicom.errors import InputError, LimitExceeded, PeerRefused, PeerUnavailable
-from segqa_dicom.reading.dataset import open_object, text
-from segqa_dicom.reading.limits import Limits
 
 _CHUNK_BYTES = 1 << 18
 _ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'

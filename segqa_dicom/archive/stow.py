@@ -20,10 +20,10 @@ from pydicom.uid import UID
 
 from segqa_dicom.archive.base import Content, Outgoing
 from segqa_dicom.archive.content import PREAMBLE_BYTES, guessed_syntax
-from segqa_dicom.archive.multipart import new_boundary
 from segqa_dicom.archive.transport import Patience, Peer
+from segqa_dicom.dicom.multipart import new_boundary
+from segqa_dicom.dicom.uids import normalised_uid
 from segqa_dicom.errors import Inconsistent, PeerUnavailable, UnreadableObject
-from segqa_dicom.uids import normalised_uid
 
 MAX_BATCH_BYTES = 64_000_000
 MAX_BATCH_COUNT = 100

@@ -9,9 +9,9 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from segqa_dicom.checks.vocabulary import Vocabulary, default_vocabulary, vocabulary_with
+from segqa_dicom.assessment.vocabulary import Vocabulary, default_vocabulary, vocabulary_with
+from segqa_dicom.digests import digest
 from segqa_dicom.errors import ConfigurationError
-from segqa_dicom.uids import digest
 
 Limits = Mapping[str, float]
 """Parameters of one rule by name."""

@@ -1,8 +1,8 @@
 """What the SRs of the archive say, ours and those of others: an index that can be made anew, and questions to it."""
 
-from segqa_dicom.findings.content import Document, Graphic, Group, Item, ReferencedInstance, read_document
 from segqa_dicom.findings.feed import MODALITIES, Indexed, Reindexed, index_news, reindex
 from segqa_dicom.findings.index import FILE_NAME, FindingsIndex
+from segqa_dicom.sr.read import Document, Graphic, Group, Item, ReferencedInstance, read_document
 
 __all__ = [
     "FILE_NAME",

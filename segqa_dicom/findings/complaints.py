@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from segqa_dicom.findings.content import Document, Item
-from segqa_dicom.findings.meaning import CHECK, is_check
 from segqa_dicom.model import Code
 from segqa_dicom.sr import codes
+from segqa_dicom.sr.interpretation import CHECK, is_check
+from segqa_dicom.sr.read import Document, Item
 
 _LINE = re.compile(r"(?:Failed|Needs review)(?: - |: )")
 _SEGMENT = re.compile(r"[^:]* - [^:]*\(segment ([0-9]{1,5})\): ")

@@ -20,12 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from segqa_dicom.errors import ConfigurationError, PeerUnavailable
-from segqa_dicom.findings import meaning
 from segqa_dicom.findings.complaints import complaints
-from segqa_dicom.findings.content import CT_CLASSES, SEG_CLASSES, Document, Group, Item
 from segqa_dicom.model import Code
 from segqa_dicom.sqlite_files import file_lock, is_damage, remove_files, transaction, translated
-from segqa_dicom.sr import codes
+from segqa_dicom.sr import codes, interpretation
+from segqa_dicom.sr.read import CT_CLASSES, SEG_CLASSES, Document, Group, Item
 
 FILE_NAME = "findings.sqlite3"
 SCHEMA_VERSION = 4
@@ -356,7 +355,7 @@ def _add(connection: sqlite3.Connection, words: _Words, document: Document) -> b
     if connection.execute("SELECT 1 FROM document WHERE sop_instance_uid = ?", (uid,)).fetchone():
         return False
     connection.execute("DELETE FROM refused WHERE sop_instance_uid = ?", (uid,))
-    kinds, judged = meaning.finding_kinds(document)
+    kinds, judged = interpretation.finding_kinds(document)
     number = _add_document(connection, words, document)
     connection.executemany(
         "INSERT OR IGNORE INTO predecessor VALUES (?, ?)", [(number, one) for one in document.predecessors]
@@ -420,7 +419,7 @@ def _add_document(connection: sqlite3.Connection, words: _Words, document: Docum
         "kind": document.kind,
         "observers": "; ".join(name for _, name in document.observers),
         "persons": "; ".join(persons).casefold(),
-        "segmentation_name": meaning.segmentation_name(document),
+        "segmentation_name": interpretation.segmentation_name(document),
         "ct_series": _ct_series(document),
     }
     values = [_storable(value) for value in row.values()]
@@ -453,7 +452,7 @@ def _whole(document: Document) -> Group:
 
 
 def _group_row(
-    connection: sqlite3.Connection, words: _Words, document: int, group: Group, judged: meaning.Judged
+    connection: sqlite3.Connection, words: _Words, document: int, group: Group, judged: interpretation.Judged
 ) -> tuple[object, ...]:
     return (
         document,
@@ -468,18 +467,18 @@ def _group_row(
         words.text(group.source_series),
         judged.verdict,
         judged.risk,
-        *(judged.counts.get(outcome, 0) for outcome in (*meaning.OUTCOMES, "")),
+        *(judged.counts.get(outcome, 0) for outcome in (*interpretation.OUTCOMES, "")),
     )
 
 
 def _structure(connection: sqlite3.Connection, words: _Words, group: Group) -> int:
-    label = str(_storable(meaning.label(group)))
+    label = str(_storable(interpretation.label(group)))
     key = (words.code(group.finding), words.code(group.finding_site), words.code(group.laterality), label)
     sql = "SELECT id FROM structure WHERE finding = ? AND site = ? AND laterality = ? AND label = ?"
     found = connection.execute(sql, key).fetchone()
     if found is not None:
         return int(found[0])
-    name = meaning.structure_name(group.finding, group.finding_site, group.laterality)
+    name = interpretation.structure_name(group.finding, group.finding_site, group.laterality)
     said = group.finding.meaning if group.finding else ""
     side = group.laterality.meaning if group.laterality else ""
     site = group.finding_site.meaning if group.finding_site else ""
@@ -490,7 +489,7 @@ def _structure(connection: sqlite3.Connection, words: _Words, group: Group) -> i
 
 
 def _item_row(
-    words: _Words, document: int, position: int, item: Item, kind: meaning.FindingKind | None
+    words: _Words, document: int, position: int, item: Item, kind: interpretation.FindingKind | None
 ) -> tuple[object, ...]:
     text, segment = item.text, None
     if item.reference is not None:

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import Any
 
+from segqa_dicom.dicom.uids import normalised_uid
 from segqa_dicom.errors import Inconsistent, InputError
 from segqa_dicom.findings.index import CURRENT, VALUE_TYPES, FindingsIndex, json_list
-from segqa_dicom.findings.meaning import CHECK, OUTCOMES, FindingKind
 from segqa_dicom.sr import codes
-from segqa_dicom.uids import normalised_uid
+from segqa_dicom.sr.interpretation import CHECK, OUTCOMES, FindingKind
 
 SEVERITIES = ("error", "warning", "info")
 VERDICTS = ("unusable", "review", "usable")

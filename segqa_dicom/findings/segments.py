@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
-    """A segment: SOP Instance UID of its segmentation, and its number (0 = the segmentation as a whole)."""
-
-    segmentation: str
-    segment: int
+from segqa_dicom.model import SegmentRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +47,7 @@ class MachineSegment:
     report : SOP Instance UID of the SR that says so
     """
 
-    place: Place
+    place: SegmentRef
     study: str
     ct_series: str
     label: str

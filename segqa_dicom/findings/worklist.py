@@ -13,10 +13,11 @@ from dataclasses import dataclass, field, replace
 
 from segqa_dicom.findings.index import CURRENT, FindingsIndex, json_list
 from segqa_dicom.findings.listing import VERDICTS, structures
-from segqa_dicom.findings.meaning import CHECK
-from segqa_dicom.findings.segments import MachineSegment, Place, WorklistFilters
+from segqa_dicom.findings.segments import MachineSegment, WorklistFilters
+from segqa_dicom.model import SegmentRef
 from segqa_dicom.sr import codes
-from segqa_dicom.sr.words import clipped
+from segqa_dicom.sr.ascii import clipped
+from segqa_dicom.sr.interpretation import CHECK
 
 WHOLE_LABEL = "Whole segmentation"
 REASON_LENGTH = 300
@@ -106,8 +107,8 @@ def machine_segments(
     index: FindingsIndex,
     filters: WorklistFilters,
     *,
-    only: Collection[Place] | None = None,
-    without: Collection[Place] = (),
+    only: Collection[SegmentRef] | None = None,
+    without: Collection[SegmentRef] = (),
     limit: int,
     offset: int = 0,
 ) -> tuple[list[MachineSegment], int]:
@@ -128,16 +129,16 @@ def matching_places(
     index: FindingsIndex,
     filters: WorklistFilters,
     *,
-    only: Collection[Place] | None = None,
-    without: Collection[Place] = (),
-) -> list[Place]:
+    only: Collection[SegmentRef] | None = None,
+    without: Collection[SegmentRef] = (),
+) -> list[SegmentRef]:
     """All places that `machine_segments` would give, in its order: who goes from one to the next needs no more."""
     with index.reading() as connection:
         question = _Question(connection, filters, only, without)
-        return [Place(row[0], row[1]) for row in question.rows(-1, 0)]
+        return [SegmentRef(row[0], row[1]) for row in question.rows(-1, 0)]
 
 
-def machine_segment(index: FindingsIndex, place: Place) -> MachineSegment | None:
+def machine_segment(index: FindingsIndex, place: SegmentRef) -> MachineSegment | None:
     """What the machine says about one segment, or a whole segmentation (segment 0); None if there is no report."""
     filters = WorklistFilters(segmentation=place.segmentation)
     if place.segment:
@@ -169,8 +170,8 @@ class _Question:
         self,
         connection: sqlite3.Connection,
         filters: WorklistFilters,
-        only: Collection[Place] | None,
-        without: Collection[Place],
+        only: Collection[SegmentRef] | None,
+        without: Collection[SegmentRef],
     ) -> None:
         self._connection = connection
         self.reports = {report.number: report for report in _reports(connection, filters)}
@@ -233,7 +234,7 @@ def _segments(
         complaints = explained(told[document, group], told[document, 0], label, name)
         found.append(
             MachineSegment(
-                place=Place(segmentation, segment),
+                place=SegmentRef(segmentation, segment),
                 study=report.study,
                 ct_series=sources.get((document, group)) or report.ct_series,
                 label=label or f"Segment {segment}",

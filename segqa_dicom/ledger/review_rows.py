@@ -1,6 +1,6 @@
 """What the ledger takes and gives about readers: frozen values, free of the database.
 
-All times are seconds since 1970 (UTC), all UIDs normalised (`segqa_dicom.uids`). What readers say is a mapping of JSON
+All times are seconds since 1970 (UTC), all UIDs normalised (`dicom.uids`). What readers say is a mapping of JSON
 values, which the ledger keeps and does not look into.
 """
 

@@ -1,6 +1,6 @@
 """What the ledger takes and gives: frozen values, free of the database.
 
-All times are seconds since 1970 (UTC), all durations seconds, all UIDs normalised (`segqa_dicom.uids`).
+All times are seconds since 1970 (UTC), all durations seconds, all UIDs normalised (`segqa_dicom.dicom.uids`).
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segqa_dicom.jit import kernel
+from segqa_dicom.measures.packed_voxels import read_only
 from segqa_dicom.measures.results import Cavities
 from segqa_dicom.measures.runs import Runs, find_runs, indices_by_layer, table_size
-from segqa_dicom.measures.words import read_only
 from segqa_dicom.model import LabelArray, Segmentation
 
 _NO_CAVITIES = Cavities(0)

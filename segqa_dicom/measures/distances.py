@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segqa_dicom.jit import kernel
-from segqa_dicom.measures.far import far_distances_mm
-from segqa_dicom.measures.near import near_rows, nearest_bins
+from segqa_dicom.measures.nearest_local import near_rows, nearest_bins
+from segqa_dicom.measures.nearest_tree import far_distances_mm
 from segqa_dicom.measures.surface import Surface
 from segqa_dicom.measures.surface_area import surface_area_table
 

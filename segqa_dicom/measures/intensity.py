@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segqa_dicom.jit import kernel
+from segqa_dicom.measures.packed_voxels import read_only
 from segqa_dicom.measures.results import AIR_BELOW_HU, DENSE_ABOVE_HU, FAT_HU, HuShares, Intensity
 from segqa_dicom.measures.runs import Runs, find_runs, indices_by_layer, table_size
-from segqa_dicom.measures.words import read_only
 from segqa_dicom.model import CtVolume, Segmentation
 
 VALUE_BUDGET = 200_000_000

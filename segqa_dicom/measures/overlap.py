@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segqa_dicom.jit import kernel
+from segqa_dicom.measures.packed_voxels import BLOCK_WORDS, find_marked, first_byte, read_only, whole_words
 from segqa_dicom.measures.runs import Runs
-from segqa_dicom.measures.words import BLOCK_WORDS, find_marked, first_byte, read_only, whole_words
 from segqa_dicom.model import LabelArray
 
 DENSE_LIMIT = 16_000_000

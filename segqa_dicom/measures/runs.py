@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segqa_dicom.jit import kernel
-from segqa_dicom.measures.words import BLOCK_WORDS, find_marked, first_byte, mark_changes, whole_words
+from segqa_dicom.measures.packed_voxels import BLOCK_WORDS, find_marked, first_byte, mark_changes, whole_words
 from segqa_dicom.model import LabelArray, Segmentation
 
 _MAX_UINT16 = int(np.iinfo(np.uint16).max)

@@ -7,6 +7,7 @@ points are ``[x, y, z]`` in LPS millimetres (DICOM patient coordinates).
 from segqa_dicom.model.case import Case, ContentConflict, CtFacts, CtRecord, CtVolume, PatientStudy, SliceRef
 from segqa_dicom.model.codes import Code, CodedStructure
 from segqa_dicom.model.geometry import Geometry, PointMm
+from segqa_dicom.model.references import WHOLE, SegmentRef
 from segqa_dicom.model.segmentation import (
     LabelArray,
     SegFacts,
@@ -17,6 +18,7 @@ from segqa_dicom.model.segmentation import (
 )
 
 __all__ = [
+    "WHOLE",
     "Case",
     "Code",
     "CodedStructure",
@@ -31,6 +33,7 @@ __all__ = [
     "SegFacts",
     "SegRecord",
     "Segment",
+    "SegmentRef",
     "Segmentation",
     "SegmentationType",
     "SliceRef",

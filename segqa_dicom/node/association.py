@@ -15,6 +15,7 @@ from pynetdicom.association import Association
 from pynetdicom.transport import AddressInformation
 
 from segqa_dicom import log
+from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.errors import InputError
 from segqa_dicom.inbox import Inbox
 from segqa_dicom.node.commitment import Commitments
@@ -23,7 +24,6 @@ from segqa_dicom.node.guards import Arrival, Budget, GuardedProvider, GuardedSoc
 from segqa_dicom.node.peers import AllowList
 from segqa_dicom.node.receiving import Receiver, Room
 from segqa_dicom.node.storing import status_of, stored
-from segqa_dicom.reading.limits import Limits
 
 if TYPE_CHECKING:
     from pynetdicom.ae import ApplicationEntity

@@ -16,6 +16,8 @@ from pynetdicom import AE, build_context, build_role
 from pynetdicom.dimse_primitives import N_EVENT_REPORT
 from pynetdicom.dsutils import encode
 
+from segqa_dicom.dicom.opening import items, text
+from segqa_dicom.dicom.uids import normalised_uid
 from segqa_dicom.errors import Inconsistent
 from segqa_dicom.log import event as log_event
 from segqa_dicom.log import hashed
@@ -23,8 +25,6 @@ from segqa_dicom.node.contexts import STORAGE_COMMITMENT
 from segqa_dicom.node.peers import Peer
 from segqa_dicom.node.receiving import Receiver, Report
 from segqa_dicom.node.waiting import IsHeld
-from segqa_dicom.reading.dataset import items, text
-from segqa_dicom.uids import normalised_uid
 
 if TYPE_CHECKING:
     from pynetdicom.events import Event

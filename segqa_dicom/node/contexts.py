@@ -8,8 +8,8 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.presentation import PresentationContext, build_context
 
 from segqa_dicom import __version__
-from segqa_dicom.reading.encodings import DECODING_PLUGINS
-from segqa_dicom.uids import stable_uid
+from segqa_dicom.dicom.transfer_syntaxes import DECODING_PLUGINS
+from segqa_dicom.dicom.uids import stable_uid
 
 VERIFICATION = "1.2.840.10008.1.1"
 STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"

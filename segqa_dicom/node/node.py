@@ -15,6 +15,7 @@ from pynetdicom import AE, _config
 
 from segqa_dicom import log
 from segqa_dicom.config import ServiceSettings, Settings
+from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.errors import ConfigurationError
 from segqa_dicom.inbox import Inbox
 from segqa_dicom.node.association import House, NodeAssociation
@@ -24,7 +25,6 @@ from segqa_dicom.node.guards import LIMIT_EXCEEDED_PDU, Arrival, Budget, Gate
 from segqa_dicom.node.peers import AllowList
 from segqa_dicom.node.receiving import PART_PREFIX, Room
 from segqa_dicom.node.waiting import IsHeld, WaitingInstances
-from segqa_dicom.reading.limits import Limits
 
 LOGGER = logging.getLogger("segqa.node")
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from segqa_dicom.dicom.headers import PlainObject, open_plainly
+from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.dicom.opening import open_object, text
+from segqa_dicom.dicom.uids import normalised_uid
 from segqa_dicom.errors import Inconsistent, InputError, LimitExceeded, UnreadableObject
 from segqa_dicom.inbox import Inbox
 from segqa_dicom.node.contexts import Status
 from segqa_dicom.node.receiving import FULL, Part
-from segqa_dicom.reading.dataset import open_object, text
-from segqa_dicom.reading.headers import PlainObject, open_plainly
-from segqa_dicom.reading.limits import Limits
-from segqa_dicom.uids import normalised_uid
 
 _KEYWORDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
+from segqa_dicom.dicom.headers import open_header
+from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.dicom.opening import text
 from segqa_dicom.errors import InputError
 from segqa_dicom.inbox import Inbox
-from segqa_dicom.reading.dataset import text
-from segqa_dicom.reading.headers import open_header
-from segqa_dicom.reading.limits import Limits
 
 IsHeld: TypeAlias = Callable[[str, str], bool]
 """Whether we hold an instance, by its SOP Class UID and its SOP Instance UID."""

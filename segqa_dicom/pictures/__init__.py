@@ -1,11 +1,11 @@
 """Pictures of a case for people who review it: cases kept open, planes, where things are, thumbnails."""
 
-from segqa_dicom.pictures.cache import OpenCases
 from segqa_dicom.pictures.errors import NoSuchPlane, NoSuchSegment, NothingToShow
-from segqa_dicom.pictures.opened import OpenCase, SegmentIndex, Voxel
-from segqa_dicom.pictures.places import StartReason, to_mm, to_voxel
-from segqa_dicom.pictures.planes import Contour, Plane, plane
+from segqa_dicom.pictures.locations import StartReason, to_mm, to_voxel
+from segqa_dicom.pictures.open_case import OpenCase, SegmentIndex, Voxel
+from segqa_dicom.pictures.open_cases import OpenCases
 from segqa_dicom.pictures.scenes import scene
+from segqa_dicom.pictures.slice_images import Contour, Plane, plane
 from segqa_dicom.pictures.thumbnail_store import Thumbnails
 from segqa_dicom.pictures.thumbnails import thumbnail
 

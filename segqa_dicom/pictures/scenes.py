@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from segqa_dicom.model import PointMm, Segmentation
-from segqa_dicom.pictures.opened import OpenCase, SegmentIndex
-from segqa_dicom.pictures.places import start, to_voxel
-from segqa_dicom.report.pictures import colour_of, is_dashed
-from segqa_dicom.report.planes import VIEWS, Planes
-from segqa_dicom.report.review import WHOLE
-from segqa_dicom.report.windows import BONE, LUNG, SOFT, Window
+from segqa_dicom.model import WHOLE, PointMm, Segmentation
+from segqa_dicom.pictures.locations import start, to_voxel
+from segqa_dicom.pictures.open_case import OpenCase, SegmentIndex
+from segqa_dicom.rendering.finding_figure import colour_of, is_dashed
+from segqa_dicom.rendering.patient_planes import VIEWS, Planes
+from segqa_dicom.rendering.windows import BONE, LUNG, SOFT, Window
 
 BRAIN, LIVER = Window("brain", 80, 40), Window("liver", 150, 90)
 PRESETS = (SOFT, BONE, LUNG, LIVER, BRAIN)

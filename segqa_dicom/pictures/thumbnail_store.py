@@ -18,10 +18,10 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
+from segqa_dicom.digests import digest
 from segqa_dicom.model import PointMm
-from segqa_dicom.pictures.cache import OpenCases
+from segqa_dicom.pictures.open_cases import OpenCases
 from segqa_dicom.pictures.thumbnails import DRAWING_VERSION, thumbnail
-from segqa_dicom.uids import digest
 
 _ENDING, _PART = ".thumbnail", ".part"
 _DIGEST_BYTES = 32

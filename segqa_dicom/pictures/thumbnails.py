@@ -11,12 +11,12 @@ from PIL import Image, ImageDraw
 
 from segqa_dicom.model import PointMm
 from segqa_dicom.pictures.errors import NoSuchPlane
-from segqa_dicom.pictures.opened import OpenCase, SegmentIndex, Voxel
-from segqa_dicom.pictures.places import start, to_voxel
-from segqa_dicom.pictures.planes import grey_plane, outlines_in
-from segqa_dicom.report.pictures import colour_of
-from segqa_dicom.report.planes import VIEWS, Planes
-from segqa_dicom.report.windows import Window
+from segqa_dicom.pictures.locations import start, to_voxel
+from segqa_dicom.pictures.open_case import OpenCase, SegmentIndex, Voxel
+from segqa_dicom.pictures.slice_images import grey_plane, outlines_in
+from segqa_dicom.rendering.finding_figure import colour_of
+from segqa_dicom.rendering.patient_planes import VIEWS, Planes
+from segqa_dicom.rendering.windows import Window
 
 DRAWING_VERSION = 1
 """Raised when the same place is drawn in another way: part of the key under which thumbnails are kept."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.errors import InputError
 from segqa_dicom.model import Case, Segmentation
 from segqa_dicom.progress import Progress, silent
 from segqa_dicom.reading.ct import read_ct
 from segqa_dicom.reading.grouping import CaseFiles
-from segqa_dicom.reading.limits import Limits
 from segqa_dicom.reading.scan import Header, NotReviewed
 from segqa_dicom.reading.seg import read_seg
 

@@ -8,8 +8,8 @@ from pydicom import Dataset
 from pydicom.sr._concepts_dict import concepts  # the DICOM context groups, as data; pydicom has no public name for it
 from pydicom.sr._snomed_dict import mapping
 
+from segqa_dicom.dicom.opening import first_item, text
 from segqa_dicom.model import Code, CodedStructure
-from segqa_dicom.reading.dataset import first_item, text
 
 _RETIRED_SNOMED = ("SRT", "SNM3", "99SDM")
 """Designators of SNOMED-RT identifiers in older objects (PS3.16, section 8.1)."""

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
+from segqa_dicom.dicom.elements import UNDEFINED_LENGTH
+from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.dicom.opening import PREAMBLE_BYTES, OpenedObject
+from segqa_dicom.digests import canonical_json
 from segqa_dicom.errors import LimitExceeded
 from segqa_dicom.jit import kernel
 from segqa_dicom.model import Segment
-from segqa_dicom.reading.dataset import PREAMBLE_BYTES, OpenedObject
-from segqa_dicom.reading.elements import UNDEFINED_LENGTH
-from segqa_dicom.reading.limits import Limits
-from segqa_dicom.uids import canonical_json
 
 _MAX_UINT32 = int(np.iinfo(np.uint32).max)
 _USUAL_CHANGES = 1 << 20

@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from segqa_dicom.errors import Inconsistent, InputError, LimitExceeded, UnreadableObject
-from segqa_dicom.model import CtFacts, CtRecord, CtVolume, Geometry, PatientStudy
-from segqa_dicom.progress import Progress, silent
-from segqa_dicom.reading.dataset import (
+from segqa_dicom.dicom.headers import open_header
+from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.dicom.opening import (
     OpenedObject,
     numbers,
     text,
@@ -23,13 +22,14 @@ from segqa_dicom.reading.dataset import (
     whole_number,
     whole_number_or,
 )
-from segqa_dicom.reading.encodings import frame_decoder, lossy_method
-from segqa_dicom.reading.headers import open_header
-from segqa_dicom.reading.limits import Limits
+from segqa_dicom.dicom.transfer_syntaxes import frame_decoder, lossy_method
+from segqa_dicom.dicom.uids import normalised_uid
+from segqa_dicom.errors import Inconsistent, InputError, LimitExceeded, UnreadableObject
+from segqa_dicom.model import CtFacts, CtRecord, CtVolume, Geometry, PatientStudy
+from segqa_dicom.progress import Progress, silent
 from segqa_dicom.reading.native import native_pixels, rescaled_in_place
 from segqa_dicom.reading.slices import Rescale, Slice, direction_cosines, slices_of
 from segqa_dicom.reading.stacks import one_acquisition, one_per_position, one_volume
-from segqa_dicom.uids import normalised_uid
 
 __all__ = ["direction_cosines", "read_ct", "read_ct_geometry"]
 

@@ -22,11 +22,13 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
+from segqa_dicom.dicom.elements import PIXEL_DATA, UNDEFINED_LENGTH, Element, Unfamiliar, elements, items
+from segqa_dicom.dicom.headers import PlainDataset
+from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.dicom.opening import PREAMBLE_BYTES, OpenedObject, first_item, numbers, source_instances, translated
 from segqa_dicom.errors import InputError, LimitExceeded
 from segqa_dicom.jit import kernel
 from segqa_dicom.model import CtVolume, SegmentationType
-from segqa_dicom.reading.dataset import PREAMBLE_BYTES, OpenedObject, first_item, numbers, source_instances, translated
-from segqa_dicom.reading.elements import PIXEL_DATA, UNDEFINED_LENGTH, Element, Unfamiliar, elements, items
 from segqa_dicom.reading.frame_table import (
     FrameTable,
     frame_grid,
@@ -35,8 +37,6 @@ from segqa_dicom.reading.frame_table import (
     same_spacing,
     segment_number,
 )
-from segqa_dicom.reading.headers import PlainDataset
-from segqa_dicom.reading.limits import Limits
 
 _PER_FRAME = 0x52009230
 _PER_FRAME_BYTES = b"\x00\x52\x30\x92"

@@ -15,10 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from segqa_dicom.errors import Inconsistent
-from segqa_dicom.model import CtVolume, SegmentationType
-from segqa_dicom.reading.ct import direction_cosines
-from segqa_dicom.reading.dataset import (
+from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.dicom.opening import (
     OpenedObject,
     first_item,
     items,
@@ -28,8 +26,10 @@ from segqa_dicom.reading.dataset import (
     translated,
     whole_number,
 )
+from segqa_dicom.errors import Inconsistent
+from segqa_dicom.model import CtVolume, SegmentationType
+from segqa_dicom.reading.ct import direction_cosines
 from segqa_dicom.reading.grid import FrameGrid
-from segqa_dicom.reading.limits import Limits
 
 SAME_ORIENTATION = 1e-4
 """Direction cosines of two frames on parallel planes differ by no more than this."""

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.dicom.opening import file_digest
 from segqa_dicom.errors import InputError
 from segqa_dicom.model import Geometry
-from segqa_dicom.reading.dataset import file_digest
-from segqa_dicom.reading.limits import Limits
 from segqa_dicom.reading.scan import Header, Kind, NotReviewed
 
 

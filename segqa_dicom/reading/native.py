@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segqa_dicom.reading.dataset import OpenedObject
-from segqa_dicom.reading.elements import PIXEL_DATA, Unfamiliar, element_list
-from segqa_dicom.reading.headers import PlainDataset, PlainObject
+from segqa_dicom.dicom.elements import PIXEL_DATA, Unfamiliar, element_list
+from segqa_dicom.dicom.headers import PlainDataset, PlainObject
+from segqa_dicom.dicom.opening import OpenedObject
 from segqa_dicom.reading.slices import Rescale, Slice
 
 _LONGEST_TAIL = 1 << 16

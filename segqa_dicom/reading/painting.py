@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.errors import LimitExceeded
 from segqa_dicom.model import Geometry, SegmentationType
 from segqa_dicom.progress import Progress
@@ -16,7 +17,6 @@ from segqa_dicom.reading.frame_table import FrameTable
 from segqa_dicom.reading.frames import Frames
 from segqa_dicom.reading.grid import Placement, Resampler, is_ct_grid, place
 from segqa_dicom.reading.layers import LayerPainter, stamp_labels
-from segqa_dicom.reading.limits import Limits
 
 
 @dataclass(frozen=True, eq=False)

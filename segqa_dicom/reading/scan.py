@@ -13,9 +13,9 @@ from pathlib import Path
 from pydicom import Dataset
 from pydicom._uid_dict import UID_dictionary
 
-from segqa_dicom.errors import ConfigurationError, Inconsistent, InputError
-from segqa_dicom.progress import Progress, silent
-from segqa_dicom.reading.dataset import (
+from segqa_dicom.dicom.headers import open_plainly
+from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.dicom.opening import (
     items,
     looks_like_dicom,
     media_class,
@@ -25,9 +25,9 @@ from segqa_dicom.reading.dataset import (
     text,
     translated,
 )
-from segqa_dicom.reading.headers import open_plainly
-from segqa_dicom.reading.limits import Limits
-from segqa_dicom.uids import normalised_uid
+from segqa_dicom.dicom.uids import normalised_uid
+from segqa_dicom.errors import ConfigurationError, Inconsistent, InputError
+from segqa_dicom.progress import Progress, silent
 
 CT_CLASSES = frozenset(
     {

@@ -12,12 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from segqa_dicom.errors import Inconsistent, LimitExceeded
-from segqa_dicom.model import CtVolume, Geometry, SegFacts, Segment, Segmentation, SegmentationType, SegRecord
-from segqa_dicom.progress import Progress, silent
-from segqa_dicom.reading.codes import read_structure, unlisted
-from segqa_dicom.reading.content import changes, content_digest, header_digest
-from segqa_dicom.reading.dataset import (
+from segqa_dicom.dicom.elements import Unfamiliar
+from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.dicom.opening import (
     OpenedObject,
     first_item,
     items,
@@ -26,14 +23,18 @@ from segqa_dicom.reading.dataset import (
     translated,
     whole_number,
 )
-from segqa_dicom.reading.elements import Unfamiliar
+from segqa_dicom.dicom.uids import normalised_uid
+from segqa_dicom.digests import digest
+from segqa_dicom.errors import Inconsistent, LimitExceeded
+from segqa_dicom.model import CtVolume, Geometry, SegFacts, Segment, Segmentation, SegmentationType, SegRecord
+from segqa_dicom.progress import Progress, silent
+from segqa_dicom.reading.codes import read_structure, unlisted
+from segqa_dicom.reading.content import changes, content_digest, header_digest
 from segqa_dicom.reading.frame_index import open_indexed
 from segqa_dicom.reading.frame_table import FrameGroups, open_parsed
 from segqa_dicom.reading.frames import open_frames
 from segqa_dicom.reading.grid import FrameGrid, slices_at
-from segqa_dicom.reading.limits import Limits
 from segqa_dicom.reading.painting import Drawing, Painted, paint
-from segqa_dicom.uids import digest, normalised_uid
 
 _Result = TypeVar("_Result")
 

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from segqa_dicom.errors import Inconsistent, LimitExceeded
-from segqa_dicom.model import SliceRef
-from segqa_dicom.reading.dataset import (
+from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.dicom.opening import (
     OpenedObject,
     first_item,
     items,
@@ -21,7 +20,8 @@ from segqa_dicom.reading.dataset import (
     whole_number,
     whole_number_or,
 )
-from segqa_dicom.reading.limits import Limits
+from segqa_dicom.errors import Inconsistent, LimitExceeded
+from segqa_dicom.model import SliceRef
 
 ORIENTATION_TOLERANCE = 1e-3
 """Direction cosines of slices of one volume differ by no more than this."""

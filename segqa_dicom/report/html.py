@@ -20,10 +20,10 @@ from segqa_dicom.checks import Check, Finding, Outcome, Severity, Verdict
 from segqa_dicom.checks.finding import SEVERITY_ORDER
 from segqa_dicom.measures.results import PairComparison
 from segqa_dicom.model import Case, PointMm
+from segqa_dicom.rendering.finding_figure import colour_of, finding_picture, is_dashed
+from segqa_dicom.rendering.windows import Window, window_for
 from segqa_dicom.report.model import CaseReport, SegmentationReport, SegmentReport
-from segqa_dicom.report.pictures import colour_of, finding_picture, is_dashed
-from segqa_dicom.report.windows import Window, window_for
-from segqa_dicom.report.words import LOW_DICE, ct_name, disagrees
+from segqa_dicom.report.wording import LOW_DICE, ct_name, disagrees
 
 MAX_CARDS = 200
 """Findings shown per case; the rest is counted."""

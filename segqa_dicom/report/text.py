@@ -11,7 +11,7 @@ from rich.text import Text
 
 from segqa_dicom.checks import Finding, Severity, Verdict
 from segqa_dicom.report.model import CaseReport, SegmentationReport
-from segqa_dicom.report.words import ct_name, reason, worst
+from segqa_dicom.report.wording import ct_name, reason, worst
 
 WORST_SHOWN = 5
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "dim"}

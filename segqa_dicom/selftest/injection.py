@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.model import Case, CtVolume, Segmentation
 from segqa_dicom.reading.grouping import CaseFiles
-from segqa_dicom.reading.limits import Limits
 
 
 @dataclass(frozen=True, eq=False)

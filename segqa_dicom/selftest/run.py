@@ -12,12 +12,12 @@ from pathlib import Path
 
 from segqa_dicom import log
 from segqa_dicom.checks import RuleSet, Severity, all_rules
+from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.errors import ConfigurationError, SegQaError
 from segqa_dicom.pipeline import review
 from segqa_dicom.progress import Progress, silent
 from segqa_dicom.reading.case import read_case
 from segqa_dicom.reading.grouping import CaseFiles, group
-from segqa_dicom.reading.limits import Limits
 from segqa_dicom.reading.scan import NotReviewed, scan
 from segqa_dicom.selftest.catalogue import INJECTIONS
 from segqa_dicom.selftest.complaints import Complaint, complaints_of

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from segqa_dicom import __version__
 from segqa_dicom.checks import Severity, rule_titles
-from segqa_dicom.checks.left_out import LEFT_OUT
+from segqa_dicom.checks.not_implemented import LEFT_OUT
 from segqa_dicom.selftest.run import Baseline, Outcome, Selftest, Status
 
 _STYLES = {

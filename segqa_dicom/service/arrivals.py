@@ -8,9 +8,9 @@ from tempfile import TemporaryDirectory
 
 from segqa_dicom.archive import Archive, Instance, Series, Stored
 from segqa_dicom.archive.content import content_digest
+from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.errors import InputError
 from segqa_dicom.ledger import Conflict, Ledger, SegmentationRow, SegmentationState, Touch
-from segqa_dicom.reading.limits import Limits
 from segqa_dicom.reading.scan import CT_CLASSES, SEG_CLASSES, read_header
 
 _AT_ONCE = 8

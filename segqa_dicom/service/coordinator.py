@@ -11,8 +11,8 @@ from segqa_dicom import log
 from segqa_dicom.archive.feed import Feed
 from segqa_dicom.errors import PeerError
 from segqa_dicom.findings import FILE_NAME, MODALITIES, FindingsIndex, index_news
-from segqa_dicom.reviews.delivery import deliver
-from segqa_dicom.reviews.memory import ReviewMemory
+from segqa_dicom.reviews.workflow.delivery import deliver
+from segqa_dicom.reviews.workflow.signed_reviews import ReviewMemory
 from segqa_dicom.service.arrivals import Arrivals
 from segqa_dicom.service.intake import BATCH, Intake
 from segqa_dicom.service.readiness import QUIET_S

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from segqa_dicom import log
 from segqa_dicom.archive import Archive, Instance, Outcome, Outgoing, Stored
+from segqa_dicom.dicom.headers import open_header
+from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.dicom.opening import text
+from segqa_dicom.dicom.uids import normalised_uid
 from segqa_dicom.errors import InputError
 from segqa_dicom.inbox import Inbox
 from segqa_dicom.ledger import Ledger
-from segqa_dicom.reading.dataset import text
-from segqa_dicom.reading.headers import open_header
-from segqa_dicom.reading.limits import Limits
 from segqa_dicom.service.arrivals import Arrivals
-from segqa_dicom.uids import normalised_uid
 
 BATCH = 100
 """Files taken at a time."""

@@ -81,8 +81,8 @@ def web_loop(setup: Setup, addresses: Addresses, ready: Ready) -> None:
     """DICOMweb, pages of readers, health, metrics."""
     from segqa_dicom.findings import FILE_NAME, FindingsIndex
     from segqa_dicom.pictures import OpenCases
-    from segqa_dicom.reviews.annotations import AnnotationBook
-    from segqa_dicom.reviews.desk import ReviewDesk
+    from segqa_dicom.reviews.exchange.annotations import AnnotationBook
+    from segqa_dicom.reviews.workflow.desk import ReviewDesk
     from segqa_dicom.service.arrivals import Arrivals
     from segqa_dicom.web import PART_PREFIX, Readers, create_app, run_web
 

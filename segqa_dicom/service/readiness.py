@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 
+from segqa_dicom.digests import digest
 from segqa_dicom.ledger import SegmentationRow
-from segqa_dicom.uids import digest
 
 QUIET_S = 10.0
 """For segmentations that name no images: so long nothing of the CT series may have arrived."""

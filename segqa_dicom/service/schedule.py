@@ -9,13 +9,13 @@ from tempfile import TemporaryDirectory
 from segqa_dicom import __version__, log
 from segqa_dicom.archive import Archive, Instance
 from segqa_dicom.checks.ruleset import RuleSet
+from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.digests import digest
 from segqa_dicom.ledger import Case, Ledger, NewCase, SegmentationRow, SegmentationState, Subject, Touch
 from segqa_dicom.measures.results import MEASURING_VERSION
 from segqa_dicom.reading.grouping import group
-from segqa_dicom.reading.limits import Limits
 from segqa_dicom.reading.scan import CT_CLASSES, SEG_CLASSES, Header, scan
 from segqa_dicom.service.readiness import QUIET_S, decide, majority, revision_key
-from segqa_dicom.uids import digest
 
 _BATCH = 50
 _LOOKED_FOR = 3

@@ -13,10 +13,10 @@ from tempfile import TemporaryDirectory
 from segqa_dicom import log, sr
 from segqa_dicom.archive import Archive, Instance, Outcome, Outgoing
 from segqa_dicom.archive.content import content_digest
-from segqa_dicom.batch import reviewed_case
 from segqa_dicom.checks import rule_titles
 from segqa_dicom.errors import InputError, PeerError
 from segqa_dicom.ledger import CaseState, Claim, Ledger, OutboxDocument, SegmentationState, Touch
+from segqa_dicom.local.batch import reviewed_case
 from segqa_dicom.model import Case, ContentConflict
 from segqa_dicom.progress import Progress
 from segqa_dicom.reading.case import read_case

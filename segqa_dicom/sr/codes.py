@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from segqa_dicom.assessment.model import Purpose
+from segqa_dicom.assessment.vocabulary import default_vocabulary
 from segqa_dicom.checks.finding import Outcome, Verdict
-from segqa_dicom.checks.vocabulary import default_vocabulary
 from segqa_dicom.model import Code
-from segqa_dicom.report.review import Purpose
-from segqa_dicom.sr.words import ascii_text, clipped
+from segqa_dicom.sr.ascii import ascii_text, clipped
 
 SCHEME = "99SEGQA"
 """Designator of our private coding scheme (PS3.16, section 8: private designators start with 99)."""

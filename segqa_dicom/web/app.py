@@ -17,25 +17,25 @@ from segqa_dicom.config import ServiceSettings, Settings
 from segqa_dicom.findings import FILE_NAME, FindingsIndex
 from segqa_dicom.inbox import Inbox
 from segqa_dicom.pictures import Thumbnails
-from segqa_dicom.web import stow, wado
-from segqa_dicom.web.capabilities import capabilities
-from segqa_dicom.web.deleting import delete
-from segqa_dicom.web.findings import findings
-from segqa_dicom.web.health import healthz, status_page
-from segqa_dicom.web.metrics import add_metrics, metrics
+from segqa_dicom.web.api.findings import findings
+from segqa_dicom.web.dicomweb import stow, wado
+from segqa_dicom.web.dicomweb.capabilities import capabilities
+from segqa_dicom.web.dicomweb.deleting import delete
+from segqa_dicom.web.dicomweb.qido import search
+from segqa_dicom.web.dicomweb.rendered import retrieve_rendered, retrieve_thumbnail
 from segqa_dicom.web.middleware import Observed
+from segqa_dicom.web.ops.health import healthz, status_page
+from segqa_dicom.web.ops.metrics import add_metrics, metrics
 from segqa_dicom.web.pages.guard import Guard
 from segqa_dicom.web.pages.routes import page_routes
 from segqa_dicom.web.pages.state import Pages, Readers
 from segqa_dicom.web.pages.static import STATIC, static
 from segqa_dicom.web.pages.users import identify_by
+from segqa_dicom.web.pages.viewer import viewer_routes
 from segqa_dicom.web.pages.views import Views
 from segqa_dicom.web.problems import HANDLERS, Problem
-from segqa_dicom.web.proxy import proxy_routes
-from segqa_dicom.web.qido import search
-from segqa_dicom.web.rendered import retrieve_rendered, retrieve_thumbnail
+from segqa_dicom.web.proxy.forwarding import proxy_routes
 from segqa_dicom.web.state import DICOM_WEB, State, SummaryOfLedger, state_of
-from segqa_dicom.web.viewer import viewer_routes
 
 _STUDY, _SERIES = "/studies/{study}", "/studies/{study}/series/{series}"
 _INSTANCE = f"{_SERIES}/instances/{{instance}}"

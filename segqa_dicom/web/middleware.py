@@ -7,7 +7,7 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from segqa_dicom import log
-from segqa_dicom.web.metrics import RequestMetrics
+from segqa_dicom.web.ops.metrics import RequestMetrics
 from segqa_dicom.web.problems import problem_response
 
 _HEADERS = [

@@ -25,8 +25,8 @@ from pydicom.uid import (
 )
 
 from segqa_dicom.archive.content import content_digest, same_content
+from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.errors import LimitExceeded, UnreadableObject
-from segqa_dicom.reading.limits import Limits
 from tests.archive.objects import ct, encoded
 from tests.shared import shared
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from segqa_dicom.archive import Outcome
+from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.errors import InputError, LimitExceeded, PeerError, PeerRefused, UnreadableObject
-from segqa_dicom.reading.limits import Limits
 from tests.archive.objects import SERIES, STUDY, ct, encoded, instance, outgoing
 from tests.archive.web import archive, series
 from tests.servers.orthanc import Orthanc

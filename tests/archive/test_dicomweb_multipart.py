@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segqa_dicom.archive.multipart import MultipartReader, media_type, new_boundary
+from segqa_dicom.dicom.multipart import MultipartReader, media_type, new_boundary
 from segqa_dicom.errors import PeerRefused, PeerUnavailable
 
 

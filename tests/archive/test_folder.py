@@ -19,9 +19,9 @@ from segqa_dicom.archive.content import content_digest
 from segqa_dicom.archive.folder import FolderArchive
 from segqa_dicom.archive.folder_keys import Level, _reference_header, read_header
 from segqa_dicom.archive.folder_search import Question
+from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.dicom.opening import file_digest, open_object
 from segqa_dicom.errors import ConfigurationError, PeerUnavailable
-from segqa_dicom.reading.dataset import file_digest, open_object
-from segqa_dicom.reading.limits import Limits
 from tests.archive.objects import SERIES, STUDY, ct, encoded, instance, outgoing
 
 

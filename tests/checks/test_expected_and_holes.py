@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from segqa_dicom.checks import Outcome, all_rules
-from segqa_dicom.checks.left_out import LEFT_OUT
+from segqa_dicom.checks.not_implemented import LEFT_OUT
 from segqa_dicom.docs import rules_page
 from segqa_dicom.model import Case, CodedStructure
 from tests.checks.test_rules import names, results

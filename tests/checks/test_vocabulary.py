@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from segqa_dicom.assessment.vocabulary import SECTIONS, default_vocabulary
 from segqa_dicom.checks import default_ruleset, ruleset_with
 from segqa_dicom.checks.ruleset import ruleset_from_toml
-from segqa_dicom.checks.vocabulary import SECTIONS, default_vocabulary
 from segqa_dicom.errors import ConfigurationError
 
 

@@ -18,10 +18,10 @@ from pydicom.sr.coding import Code
 from segqa_dicom.archive import Instance, Outgoing
 from segqa_dicom.checks import default_ruleset
 from segqa_dicom.checks.registry import rule_titles
+from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.pipeline import review
 from segqa_dicom.reading.case import read_case
 from segqa_dicom.reading.grouping import group
-from segqa_dicom.reading.limits import Limits
 from segqa_dicom.reading.scan import scan
 from segqa_dicom.sr import Document, build_documents
 from tests.validators import program

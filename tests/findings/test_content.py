@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from pydicom import Dataset
 
+from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.dicom.opening import open_object
 from segqa_dicom.errors import UnreadableObject
 from segqa_dicom.findings import read_document
-from segqa_dicom.findings.content import _document
 from segqa_dicom.model import Code
-from segqa_dicom.reading.dataset import open_object
-from segqa_dicom.reading.limits import Limits
+from segqa_dicom.sr.read import _document
 from tests.findings import byhand
 from tests.findings.conftest import Study
 from tests.findings.making import FREE_TEXT, changed

@@ -17,19 +17,20 @@ from hypothesis import strategies as st
 from pydicom import Dataset, dcmread
 from pydicom.sr.codedict import codes as dicom
 
-from segqa_dicom.checks.vocabulary import default_vocabulary, vocabulary_with
+from segqa_dicom.assessment.model import Location, Purpose, Review, Reviewer, ReviewFinding, SegmentReview
+from segqa_dicom.assessment.vocabulary import default_vocabulary, vocabulary_with
 from segqa_dicom.findings import FindingsIndex, read_document
-from segqa_dicom.findings.content import MAX_TEXT
 from segqa_dicom.findings.listing import Filters, find
-from segqa_dicom.findings.reviews import (
+from segqa_dicom.model import WHOLE
+from segqa_dicom.sr import Kind, Predecessor, as_written, build_documents, reader_text
+from segqa_dicom.sr.read import MAX_TEXT
+from segqa_dicom.sr.read_review import (
     considered_reviews,
     own_markers,
     read_annotations,
     read_review,
     reviewed_report,
 )
-from segqa_dicom.report.review import WHOLE, Location, Purpose, Review, Reviewer, ReviewFinding, SegmentReview
-from segqa_dicom.sr import Kind, Predecessor, as_written, build_documents, human
 from tests.shared import shared
 from tests.sr.factories import TITLES, rich_case
 from tests.sr.readers import (
@@ -118,7 +119,7 @@ def test_whatever_is_typed_comes_back_as_it_was_written(segments, numbers, reade
         reading=reading,
         is_signed=is_signed,
     )
-    if not any(not one.is_empty for one in segments):
+    if not any(not one.is_empty for one in segments) or not as_written(said).segments:
         said = replace(said, segments=(SegmentReview(1, "5"),))
     written = as_written(said)
     found_again = read_back(said)
@@ -128,15 +129,21 @@ def test_whatever_is_typed_comes_back_as_it_was_written(segments, numbers, reade
     assert as_written(written) == written
 
 
+def test_a_segment_whose_comment_has_no_character_that_can_be_written_is_left_out() -> None:
+    said = review(SegmentReview(0, comment="\ud800"), SegmentReview(1, "5"))
+    assert [one.segment_number for one in as_written(said).segments] == [1]
+    assert read_back(said) == as_written(said)
+
+
 def test_comments_of_any_length_come_back() -> None:
     long = "\n".join(["\u00e4\U0001f9e0"] * 2000)
     said = review(SegmentReview(1, "2", (found(comment=long),), comment=long))
     back = read_back(said)
     assert back is not None
     for text in (back.segments[0].comment, back.segments[0].findings[0].comment):
-        assert text == human.comment_text(long)
-        assert text.endswith(human.CUT)
-        assert human.COMMENT_LENGTH * 2 <= MAX_TEXT
+        assert text == reader_text.comment_text(long)
+        assert text.endswith(reader_text.CUT)
+        assert reader_text.COMMENT_LENGTH * 2 <= MAX_TEXT
 
 
 def test_pydicom_reads_the_same_review() -> None:

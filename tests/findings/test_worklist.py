@@ -20,8 +20,9 @@ from segqa_dicom.findings.worklist import (
     segmentations,
     studies,
 )
+from segqa_dicom.model import SegmentRef
 from segqa_dicom.report.model import SegmentReport
-from segqa_dicom.reviews.model import MachineSegment, Place, WorklistFilters
+from segqa_dicom.reviews.workflow.model import MachineSegment, WorklistFilters
 from segqa_dicom.sr import build_documents
 from tests.findings import byhand
 from tests.findings.conftest import Study
@@ -34,9 +35,9 @@ RANKS = {"unusable": 0, "review": 1, "usable": 2}
 VERDICTS = {"QC-FAIL": "unusable", "QC-REVIEW": "review", "QC-PASS": "usable"}
 
 
-def walked(file: bytes) -> dict[Place, tuple[str, float, list[str]]]:
+def walked(file: bytes) -> dict[SegmentRef, tuple[str, float, list[str]]]:
     """Verdict, risk and complaining rules (worst first) of the segments of a report."""
-    seg: dict[int, Place] = {}
+    seg: dict[int, SegmentRef] = {}
     verdicts: dict[int, str] = {}
     risks: dict[int, float] = {}
     rules: dict[int, list[tuple[bool, str]]] = {}
@@ -44,7 +45,7 @@ def walked(file: bytes) -> dict[Place, tuple[str, float, list[str]]]:
         name = byhand.name(item)
         if name == "121191":
             (one,) = item.ReferencedSOPSequence
-            seg[group] = Place(str(one.ReferencedSOPInstanceUID), int(one.ReferencedSegmentNumber))
+            seg[group] = SegmentRef(str(one.ReferencedSOPInstanceUID), int(one.ReferencedSegmentNumber))
         elif name == "SEGQC":
             verdicts[group] = VERDICTS[byhand.coded(item)]
         elif name == "RISK":
@@ -68,7 +69,7 @@ def reports(study: Study) -> list[bytes]:
 
 
 @pytest.fixture(scope="module")
-def expected(study: Study) -> dict[Place, tuple[str, float, list[str]]]:
+def expected(study: Study) -> dict[SegmentRef, tuple[str, float, list[str]]]:
     return {place: said for file in reports(study) for place, said in walked(file).items()}
 
 
@@ -79,7 +80,7 @@ def listed(index: FindingsIndex, **filters: str) -> list[MachineSegment]:
 
 
 def test_all_segments_stand_worst_first(
-    indexed: FindingsIndex, expected: dict[Place, tuple[str, float, list[str]]]
+    indexed: FindingsIndex, expected: dict[SegmentRef, tuple[str, float, list[str]]]
 ) -> None:
     found = listed(indexed)
     assert len(found) > 10
@@ -98,7 +99,7 @@ def test_rows_say_what_a_segment_is_and_who_made_it(indexed: FindingsIndex, stud
     assert "left" in kidney.label
     assert {one.study for one in by_number.values()} == {str(study.seg.StudyInstanceUID)}
     assert {one.ct_series for one in by_number.values()} == {str(study.ct.SeriesInstanceUID)}
-    report = next(file for file in reports(study) if Place(seg, 1) in walked(file))
+    report = next(file for file in reports(study) if SegmentRef(seg, 1) in walked(file))
     assert {one.report for one in by_number.values()} == {byhand.uid(report)}
 
 
@@ -156,7 +157,7 @@ def test_pages_hold_everything_once(indexed: FindingsIndex) -> None:
 def test_readers_narrow_it_down_by_places(indexed: FindingsIndex) -> None:
     places = [one.place for one in listed(indexed)]
     some = set(places[2:7])
-    elsewhere = Place("1.2.3", 1)
+    elsewhere = SegmentRef("1.2.3", 1)
     found, total = machine_segments(indexed, EVERYTHING, only=some | {elsewhere}, limit=ALL)
     assert ([one.place for one in found], total) == (places[2:7], 5)
     assert matching_places(indexed, EVERYTHING, without=some) == places[:2] + places[7:]
@@ -168,12 +169,12 @@ def test_one_place_is_found(indexed: FindingsIndex, study: Study) -> None:
     for one in listed(indexed)[:5]:
         assert machine_segment(indexed, one.place) == one
     seg = str(study.seg.SOPInstanceUID)
-    assert machine_segment(indexed, Place(seg, 9999)) is None
-    assert machine_segment(indexed, Place("1.2.3", 1)) is None
-    assert machine_segment(indexed, Place("1.2.3", 0)) is None
-    whole = machine_segment(indexed, Place(seg, 0))
+    assert machine_segment(indexed, SegmentRef(seg, 9999)) is None
+    assert machine_segment(indexed, SegmentRef("1.2.3", 1)) is None
+    assert machine_segment(indexed, SegmentRef("1.2.3", 0)) is None
+    whole = machine_segment(indexed, SegmentRef(seg, 0))
     assert whole is not None
-    assert (whole.label, whole.model, whole.place) == (WHOLE_LABEL, "Model A 1.0", Place(seg, 0))
+    assert (whole.label, whole.model, whole.place) == (WHOLE_LABEL, "Model A 1.0", SegmentRef(seg, 0))
 
 
 def test_only_the_current_report_counts(index: FindingsIndex, study: Study) -> None:
@@ -273,7 +274,7 @@ def test_long_reasons_are_cut(index: FindingsIndex) -> None:
 
 
 def test_summaries_count_and_explain(
-    indexed: FindingsIndex, study: Study, expected: dict[Place, tuple[str, float, list[str]]]
+    indexed: FindingsIndex, study: Study, expected: dict[SegmentRef, tuple[str, float, list[str]]]
 ) -> None:
     found = segmentations(indexed)
     assert {one.segmentation for one in found} == {place.segmentation for place in expected}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from segqa_dicom.digests import digest
 from segqa_dicom.ledger import Case, Claim, Ledger, NewCase, OutboxDocument, SegmentationRow
-from segqa_dicom.uids import digest
 
 NOW = 1_700_000_000.0
 LEASE_S = 45.0

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
+from segqa_dicom.digests import digest
 from segqa_dicom.errors import ConfigurationError
 from segqa_dicom.ledger import CaseState, Claim, Ledger
 from segqa_dicom.ledger.rows import DELIVERING, FINISHED
-from segqa_dicom.uids import digest
 from tests.ledger.consistency import check_consistent
 from tests.ledger.factories import ATTEMPTS, LEASE_S, NOW, document, new_case
 

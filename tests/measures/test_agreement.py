@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from segqa_dicom.measures.agreement import (
+from segqa_dicom.reviews.statistics.measures import (
     ACCEPTABLE,
     GRADES,
     Bootstrap,

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.spatial import cKDTree
 
-from segqa_dicom.measures import Surface, Surfaces, extract_surfaces, near
+from segqa_dicom.measures import Surface, Surfaces, extract_surfaces, nearest_local
 from segqa_dicom.measures.distances import nearest_distances_mm
-from segqa_dicom.measures.far import far_distances_mm
-from segqa_dicom.measures.near import near_rows, nearest_bins
+from segqa_dicom.measures.nearest_local import near_rows, nearest_bins
+from segqa_dicom.measures.nearest_tree import far_distances_mm
 
 from .factories import blobs, noise, segmentation
 
@@ -150,7 +150,7 @@ def test_every_offset_along_an_axis(axis: int, spacing_mm: Spacing) -> None:
 def test_slices_searched_in_turn_have_the_same_distances(word_budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = (surface_of(blobs((30, 20, 80), 5, np.uint8, seed=seed) > 0) for seed in (0, 1))
     expected = [nearest_bins(one, other, near_rows(spacing_mm)).tolist() for spacing_mm in SPACINGS]
-    monkeypatch.setattr(near, "WORD_BUDGET", word_budget)
+    monkeypatch.setattr(nearest_local, "WORD_BUDGET", word_budget)
     assert [nearest_bins(one, other, near_rows(spacing_mm)).tolist() for spacing_mm in SPACINGS] == expected
 
 
@@ -158,7 +158,7 @@ def test_slices_searched_in_turn_have_the_same_distances(word_budget: int, monke
 @given(st.tuples(*[st.floats(1e-3, 1e3)] * 3))
 def test_no_row_within_the_limit_is_left_out(spacing_mm: Spacing) -> None:
     rows = near_rows(spacing_mm)
-    assert 1 <= rows.squares_mm2.size <= near.ROW_LIMIT
+    assert 1 <= rows.squares_mm2.size <= nearest_local.ROW_LIMIT
     assert (np.diff(rows.squares_mm2) >= 0).all()
     assert rows.limit_mm2 <= (32 * spacing_mm[2]) ** 2
     slices, rows_ = np.mgrid[-130:131, -130:131]

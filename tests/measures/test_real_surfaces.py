@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from segqa_dicom.anatomy import structure_key
+from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.measures import extract_surfaces, surface_distances
 from segqa_dicom.reading.case import read_case
 from segqa_dicom.reading.grouping import group
-from segqa_dicom.reading.limits import Limits
 from segqa_dicom.reading.scan import scan
 from tests.shared import shared
 

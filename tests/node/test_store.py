@@ -11,10 +11,10 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
+from segqa_dicom.dicom.opening import file_digest
 from segqa_dicom.inbox import Inbox
 from segqa_dicom.node import Node
 from segqa_dicom.node.contexts import IMPLEMENTATION_CLASS_UID, STORAGE_CLASSES, Status
-from segqa_dicom.reading.dataset import file_digest
 from tests.node import wire
 from tests.node.objects import (
     CT_CLASS,

@@ -10,8 +10,8 @@ from pydicom import Dataset
 
 from segqa_dicom.archive import Instance, Outgoing
 from segqa_dicom.archive.folder import FolderArchive
+from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.pictures import OpenCases
-from segqa_dicom.reading.limits import Limits
 from tests.archive.objects import outgoing
 from tests.reading.factories import Frame, Grid, blobs, ct_images, frames_of, grid, seg
 

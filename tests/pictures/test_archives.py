@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from segqa_dicom.archive.folder import FolderArchive
+from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.errors import PeerUnavailable
 from segqa_dicom.pictures import OpenCases, plane, scene, thumbnail, to_voxel
-from segqa_dicom.reading.limits import Limits
-from segqa_dicom.report.contours import outlines
-from segqa_dicom.report.windows import SOFT
+from segqa_dicom.rendering.contours import outlines
+from segqa_dicom.rendering.windows import SOFT
 from tests.archive.web import archive, of_file
 from tests.pictures.archives import STUDY, drawn_on, images, stored
 from tests.servers.orthanc import Orthanc

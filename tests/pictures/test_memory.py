@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from segqa_dicom.pictures.memory import RecentlyUsed
+from segqa_dicom.pictures.bounded_cache import RecentlyUsed
 
 
 def made(number: int) -> bytes:

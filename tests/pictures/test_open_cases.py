@@ -16,8 +16,8 @@ from pydicom import Dataset
 
 from segqa_dicom.errors import InputError, PeerUnavailable
 from segqa_dicom.pictures import NoSuchSegment, NothingToShow, OpenCases, plane, scene
-from segqa_dicom.pictures.cache import Closed
-from segqa_dicom.report.windows import SOFT
+from segqa_dicom.pictures.open_cases import Closed
+from segqa_dicom.rendering.windows import SOFT
 from tests.pictures.archives import OPEN_BYTES, STUDY, CountingArchive, drawn_on, images, opened, store, with_cases
 from tests.reading.factories import ENHANCED_CT_CLASS, Frame, blobs, enhanced_ct, grid, hu_pattern, rotated, seg
 from tests.servers.process import wait_until

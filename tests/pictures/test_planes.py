@@ -16,9 +16,9 @@ from PIL import Image
 
 from segqa_dicom.model import Case, CtFacts, Geometry
 from segqa_dicom.pictures import NoSuchPlane, OpenCase, Plane, plane, scene, to_mm, to_voxel
-from segqa_dicom.report.contours import outlines
-from segqa_dicom.report.planes import VIEWS
-from segqa_dicom.report.windows import BONE, SOFT, Window
+from segqa_dicom.rendering.contours import outlines
+from segqa_dicom.rendering.patient_planes import VIEWS
+from segqa_dicom.rendering.windows import BONE, SOFT, Window
 from tests.report.test_pictures import ORIENTATIONS, turned
 from tests.scenes import KIDNEY_LEFT, LIVER, SHAPE, SPLEEN, Part, box, case, ct, geometry, segmentation
 

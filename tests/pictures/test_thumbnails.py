@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segqa_dicom.pictures import NoSuchPlane, NoSuchSegment, OpenCase, OpenCases, Thumbnails, thumbnail
-from segqa_dicom.report.pictures import COLOURS
+from segqa_dicom.rendering.finding_figure import COLOURS
 from tests.pictures.archives import STUDY, CountingArchive, opened, with_cases
 from tests.report.test_pictures import ORIENTATIONS, turned
 from tests.scenes import LIVER, SHAPE, Part, box, case, ct, geometry, segmentation

@@ -12,9 +12,9 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from PIL import Image
 
-from segqa_dicom.pictures.png import grey_png
-from segqa_dicom.pictures.tracing import traced
-from segqa_dicom.report.contours import outlines
+from segqa_dicom.rendering.contours import outlines
+from segqa_dicom.rendering.png import grey_png
+from segqa_dicom.rendering.tracing import traced
 
 SHAPES = array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12)
 LABELS = st.sampled_from([np.uint8, np.uint16]).flatmap(lambda kind: arrays(kind, SHAPES, elements=st.integers(0, 3)))

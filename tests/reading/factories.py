@@ -14,7 +14,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from segqa_dicom.reading.limits import Limits
+from segqa_dicom.dicom.limits import Limits
 
 CT_CLASS = "1.2.840.10008.5.1.4.1.1.2"
 ENHANCED_CT_CLASS = "1.2.840.10008.5.1.4.1.1.2.1"

@@ -13,10 +13,10 @@ from pydicom.pixels.utils import pack_bits
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, SegmentationStorage
 
+from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.model import Case
 from segqa_dicom.reading.case import read_case
 from segqa_dicom.reading.grouping import group
-from segqa_dicom.reading.limits import Limits
 from segqa_dicom.reading.scan import NotReviewed, scan
 
 LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"

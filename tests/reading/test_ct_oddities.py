@@ -25,10 +25,10 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.errors import InputError, UnreadableObject
 from segqa_dicom.model import CtVolume
 from segqa_dicom.reading.ct import read_ct
-from segqa_dicom.reading.limits import Limits
 from tests.reading import factories as f
 
 GRID = f.grid(6, (5, 7))

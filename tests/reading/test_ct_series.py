@@ -17,10 +17,10 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.errors import InputError, LimitExceeded, UnreadableObject
 from segqa_dicom.model import CtVolume
 from segqa_dicom.reading.ct import read_ct
-from segqa_dicom.reading.limits import Limits
 from tests.reading.handmade import (
     AXIAL,
     CORONAL,
@@ -425,7 +425,7 @@ def test_patient_and_study_are_kept_as_they_are(tmp_path: Path) -> None:
 
 
 def test_htj2k_has_a_decoder() -> None:
-    from segqa_dicom.reading.encodings import DECODING_PLUGINS
+    from segqa_dicom.dicom.transfer_syntaxes import DECODING_PLUGINS
 
     assert DECODING_PLUGINS[str(HTJ2KLossless)] == "pylibjpeg"
 

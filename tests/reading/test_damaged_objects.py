@@ -28,13 +28,13 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.dicom.opening import inflate
 from segqa_dicom.errors import InputError, LimitExceeded
 from segqa_dicom.model import Case
 from segqa_dicom.reading.case import read_case
 from segqa_dicom.reading.ct import read_ct
-from segqa_dicom.reading.dataset import inflate
 from segqa_dicom.reading.grouping import group
-from segqa_dicom.reading.limits import Limits
 from segqa_dicom.reading.scan import NotReviewed, scan
 from segqa_dicom.reading.seg import read_seg
 from tests.reading import factories as f

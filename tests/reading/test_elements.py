@@ -15,7 +15,7 @@ from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import ImplicitVRLittleEndian
 
-from segqa_dicom.reading.elements import Cut, Element, Unfamiliar, elements, file_meta, items
+from segqa_dicom.dicom.elements import Cut, Element, Unfamiliar, elements, file_meta, items
 from tests.reading.handmade import one, put_pixels
 
 OPEN = b"\xff\xff\xff\xff"

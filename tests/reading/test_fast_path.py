@@ -26,13 +26,14 @@ from pydicom.uid import (
 )
 from pydicom.valuerep import TEXT_VR_DELIMS
 
+from segqa_dicom.dicom import headers
+from segqa_dicom.dicom.elements import elements, file_meta
+from segqa_dicom.dicom.headers import PlainObject, open_plainly
+from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.dicom.opening import open_object, text
 from segqa_dicom.errors import InputError
 from segqa_dicom.model import CtVolume
-from segqa_dicom.reading import ct, headers, scan
-from segqa_dicom.reading.dataset import open_object, text
-from segqa_dicom.reading.elements import elements, file_meta
-from segqa_dicom.reading.headers import PlainObject, open_plainly
-from segqa_dicom.reading.limits import Limits
+from segqa_dicom.reading import ct, scan
 from segqa_dicom.reading.native import native_pixels
 from tests.reading.handmade import ct_series, enhanced_ct, one, pixels, put_pixels, seg, write
 from tests.shared import shared

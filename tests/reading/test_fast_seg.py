@@ -14,16 +14,16 @@ from pydicom import Dataset, dcmread
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
+from segqa_dicom.dicom.elements import Unfamiliar
+from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.dicom.opening import translated
 from segqa_dicom.errors import InputError, LimitExceeded
 from segqa_dicom.model import CtVolume, SegmentationType
 from segqa_dicom.reading import seg as reading
 from segqa_dicom.reading.ct import read_ct
-from segqa_dicom.reading.dataset import translated
-from segqa_dicom.reading.elements import Unfamiliar
 from segqa_dicom.reading.frame_index import open_indexed
 from segqa_dicom.reading.frame_table import open_parsed
 from segqa_dicom.reading.frames import open_frames
-from segqa_dicom.reading.limits import Limits
 from segqa_dicom.reading.seg import frames_within, read_seg
 from tests.reading import factories as f
 from tests.shared import SHARED, shared

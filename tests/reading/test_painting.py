@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.errors import LimitExceeded
 from segqa_dicom.reading.content import changes, content_digest
 from segqa_dicom.reading.layers import LayerPainter, stamp_bits, stamp_labels, stamp_values
-from segqa_dicom.reading.limits import Limits
 
 SHAPES = st.tuples(st.integers(1, 4), st.integers(1, 13), st.integers(1, 23))
 SEEDS = st.integers(0, 2**32 - 1)

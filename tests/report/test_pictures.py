@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from segqa_dicom.model import Case, CtFacts, Geometry
-from segqa_dicom.report.contours import outlines
-from segqa_dicom.report.pictures import COLOURS, finding_picture
-from segqa_dicom.report.planes import VIEWS, Axes, voxel_at
-from segqa_dicom.report.windows import BONE, LUNG, SOFT, window_for
+from segqa_dicom.rendering.contours import outlines
+from segqa_dicom.rendering.finding_figure import COLOURS, finding_picture
+from segqa_dicom.rendering.patient_planes import VIEWS, Axes, voxel_at
+from segqa_dicom.rendering.windows import BONE, LUNG, SOFT, window_for
 from tests.scenes import KIDNEY_LEFT, L1, LIVER, SHAPE, Part, box, case, coded, ct, geometry, segmentation
 
 Point = tuple[float, float]

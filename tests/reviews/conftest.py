@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from segqa_dicom.reviews.desk import ReviewDesk
+from segqa_dicom.reviews.workflow.desk import ReviewDesk
 from tests.reviews.office import Office, make_reviewed
 from tests.servers.postgres import PostgresCluster, postgres_cluster
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from segqa_dicom.archive.folder import FolderArchive
 from segqa_dicom.checks import default_ruleset
 from segqa_dicom.checks.registry import rule_titles
+from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.findings import FILE_NAME, FindingsIndex, reindex
 from segqa_dicom.model import Case
 from segqa_dicom.pipeline import review
 from segqa_dicom.reading.case import read_case
 from segqa_dicom.reading.grouping import group
-from segqa_dicom.reading.limits import Limits
 from segqa_dicom.reading.scan import scan
 from segqa_dicom.report.model import CaseReport, SegmentationReport
 from segqa_dicom.sr import Document, build_documents

@@ -12,17 +12,18 @@ from pydicom import dcmread
 
 from segqa_dicom.archive import Archive, Instance, Outgoing
 from segqa_dicom.archive.folder import FolderArchive
-from segqa_dicom.checks.vocabulary import default_vocabulary
+from segqa_dicom.assessment.model import Location, Reviewer, ReviewFinding, SegmentReview
+from segqa_dicom.assessment.vocabulary import default_vocabulary
 from segqa_dicom.config import ServiceSettings
+from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.findings import FILE_NAME, Document, FindingsIndex, read_document, reindex
 from segqa_dicom.findings.worklist import matching_places
 from segqa_dicom.ledger import Ledger
+from segqa_dicom.model import SegmentRef
 from segqa_dicom.phantoms import demo_study
 from segqa_dicom.pictures import OpenCases
-from segqa_dicom.reading.limits import Limits
-from segqa_dicom.report.review import Location, Reviewer, ReviewFinding, SegmentReview
-from segqa_dicom.reviews.desk import ReviewDesk
-from segqa_dicom.reviews.model import Draft, Place, Task, WorklistFilters
+from segqa_dicom.reviews.workflow.desk import ReviewDesk
+from segqa_dicom.reviews.workflow.model import Draft, Task, WorklistFilters
 from tests.findings.making import our_documents
 from tests.service.cases import TINY
 
@@ -121,7 +122,7 @@ class Office:
         for path in self.folder.glob(f"{FILE_NAME}*"):
             path.unlink()
 
-    def places(self) -> list[Place]:
+    def places(self) -> list[SegmentRef]:
         return matching_places(self.index, ALL)
 
     def segmentations(self) -> list[str]:
@@ -149,16 +150,16 @@ class Office:
             close()
 
 
-def said(place: Place, rating: str = "3", *findings: ReviewFinding, **more: Any) -> SegmentReview:
+def said(place: SegmentRef, rating: str = "3", *findings: ReviewFinding, **more: Any) -> SegmentReview:
     return SegmentReview(place.segment, rating, findings, **more)
 
 
-def finish(desk: ReviewDesk, reader: Reviewer, place: Place, rating: str = "3", *findings: ReviewFinding) -> Draft:
+def finish(desk: ReviewDesk, reader: Reviewer, place: SegmentRef, rating: str = "3", *findings: ReviewFinding) -> Draft:
     """Review a segment as somebody who knows what to say."""
     task = desk.task_of(reader, place)
     before = desk.draft(reader, task)
     return desk.save(reader, task, said(place, rating, *findings), version=before.version, finish=True)
 
 
-def task(place: Place) -> Task:
+def task(place: SegmentRef) -> Task:
     return Task(place)

@@ -7,10 +7,17 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from segqa_dicom.measures.agreement import Undefined
-from segqa_dicom.reviews.agreement import AgreementReport, Pair, Rating, agreement, as_json, ratings_of_tables
-from segqa_dicom.reviews.agreement_figure import agreement_figure
-from segqa_dicom.reviews.tables import decoded, read_table
+from segqa_dicom.reviews.exchange.tables import decoded, read_table
+from segqa_dicom.reviews.statistics.agreement import (
+    AgreementReport,
+    Pair,
+    Rating,
+    agreement,
+    as_json,
+    ratings_of_tables,
+)
+from segqa_dicom.reviews.statistics.agreement_figure import agreement_figure
+from segqa_dicom.reviews.statistics.measures import Undefined
 from tests.command import segqa
 from tests.shared import shared
 

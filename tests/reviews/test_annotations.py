@@ -11,15 +11,16 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import generate_uid
 
 from segqa_dicom.archive import Instance
-from segqa_dicom.checks.vocabulary import default_vocabulary
+from segqa_dicom.assessment.vocabulary import default_vocabulary
+from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.errors import PeerUnavailable
 from segqa_dicom.findings import reindex
 from segqa_dicom.findings.worklist import machine_segment, segmentations
+from segqa_dicom.model import SegmentRef
 from segqa_dicom.phantoms import demo_study
 from segqa_dicom.pictures import OpenCases
-from segqa_dicom.reading.limits import Limits
-from segqa_dicom.reviews.annotations import AnnotationBook, Looked
-from segqa_dicom.reviews.model import Annotation, Place
+from segqa_dicom.reviews.exchange.annotations import AnnotationBook, Looked
+from segqa_dicom.reviews.workflow.model import Annotation
 from tests.findings.making import changed, ohif_document, outgoing, renewed
 from tests.reviews.machine_cases import reviewed_case
 from tests.reviews.office import Office
@@ -156,7 +157,7 @@ def test_annotations_lie_on_the_segments_at_their_place(
     assert {one.program for group in groups.values() for one in group} == {"OHIF"}
 
 
-def here_label(office: Office, place: Place) -> str:
+def here_label(office: Office, place: SegmentRef) -> str:
     found = machine_segment(office.index, place)
     return found.label if found else ""
 

@@ -13,11 +13,11 @@ from pydicom import dcmread
 
 from segqa_dicom.archive import Outcome
 from segqa_dicom.archive.dicomweb import DicomwebArchive
+from segqa_dicom.assessment.model import Reviewer
 from segqa_dicom.config import ServiceSettings
 from segqa_dicom.errors import PeerUnavailable
-from segqa_dicom.report.review import Reviewer
-from segqa_dicom.reviews.delivery import REFUSED_PAUSE_S
-from segqa_dicom.reviews.model import Status, Task
+from segqa_dicom.reviews.workflow.delivery import REFUSED_PAUSE_S
+from segqa_dicom.reviews.workflow.model import Status, Task
 from segqa_dicom.service import Setup
 from segqa_dicom.service.coordinator import Coordinator
 from tests.reviews.office import ALL, ANNA, BEN, LIVER, Office, finish, outgoing

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from segqa_dicom.assessment.model import Location, Purpose, ReviewFinding, SegmentReview
 from segqa_dicom.errors import Inconsistent, InputError
-from segqa_dicom.report.review import Location, Purpose, ReviewFinding, SegmentReview
-from segqa_dicom.reviews.desk import MOST_SECONDS, DraftConflict, NotYours, ReviewDesk
-from segqa_dicom.reviews.model import Place, Status, Task
+from segqa_dicom.model import SegmentRef
+from segqa_dicom.reviews.workflow.desk import MOST_SECONDS, DraftConflict, NotYours, ReviewDesk
+from segqa_dicom.reviews.workflow.model import Status, Task
 from tests.reviews.office import ANNA, BEN, LIVER, NOW, Office, said
 
 
@@ -144,23 +145,23 @@ def test_what_cannot_be_written_to_a_document_is_refused_at_once(
     assert office.ledger.draft_marks("anna") == []
 
 
-@pytest.mark.parametrize("place", [Place("1.2.3", 1), Place("1.2.3", 0)])
-def test_segments_that_nobody_knows_get_no_drafts(desk: ReviewDesk, place: Place) -> None:
+@pytest.mark.parametrize("place", [SegmentRef("1.2.3", 1), SegmentRef("1.2.3", 0)])
+def test_segments_that_nobody_knows_get_no_drafts(desk: ReviewDesk, place: SegmentRef) -> None:
     with pytest.raises(InputError, match="nothing is known"):
         desk.save(ANNA, Task(place), said(place), version=0)
 
 
 def test_a_whole_segmentation_can_be_reviewed(desk: ReviewDesk, office: Office) -> None:
-    place = Place(office.segmentations()[0], 0)
+    place = SegmentRef(office.segmentations()[0], 0)
     assert desk.save(ANNA, Task(place), said(place), version=0, finish=True).status is Status.DONE
 
 
 @pytest.mark.parametrize(
     "task",
     [
-        Task(Place("1.2", 1), Purpose.ADJUDICATION),
-        Task(Place("1.2", 1), Purpose.REPEAT, 2),
-        Task(Place("1.2", 1), Purpose.READING, 2),
+        Task(SegmentRef("1.2", 1), Purpose.ADJUDICATION),
+        Task(SegmentRef("1.2", 1), Purpose.REPEAT, 2),
+        Task(SegmentRef("1.2", 1), Purpose.READING, 2),
     ],
 )
 def test_tasks_that_a_reader_does_not_have_are_refused(desk: ReviewDesk, task: Task) -> None:

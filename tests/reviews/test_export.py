@@ -10,10 +10,19 @@ from collections.abc import Callable
 import pytest
 from pydicom import dcmread
 
-from segqa_dicom.checks.vocabulary import default_vocabulary
-from segqa_dicom.report.review import Purpose, Review, Reviewer, ReviewFinding, SegmentReview
-from segqa_dicom.reviews.export import COLUMNS, Decision, MajorEdit, MajorOptions, as_csv, as_references, major_edits
-from segqa_dicom.reviews.model import Place, SignedReview
+from segqa_dicom.assessment.model import Purpose, Review, Reviewer, ReviewFinding, SegmentReview
+from segqa_dicom.assessment.vocabulary import default_vocabulary
+from segqa_dicom.model import SegmentRef
+from segqa_dicom.reviews.exchange.export import (
+    COLUMNS,
+    Decision,
+    MajorEdit,
+    MajorOptions,
+    as_csv,
+    as_references,
+    major_edits,
+)
+from segqa_dicom.reviews.workflow.model import SignedReview
 from tests.reviews.office import ANNA, BEN, CARL, LIVER, Office, finish
 
 WORDS = default_vocabulary()
@@ -21,13 +30,13 @@ HARMLESS = ReviewFinding("definition", "major")
 
 
 @pytest.fixture
-def places(office: Office) -> list[Place]:
+def places(office: Office) -> list[SegmentRef]:
     return office.places()
 
 
 def signed(
     reader: Reviewer,
-    place: Place,
+    place: SegmentRef,
     content: SegmentReview,
     *,
     purpose: Purpose = Purpose.READING,
@@ -40,7 +49,7 @@ def signed(
     return SignedReview(document, f"{document}.0", "1.2.3", "1.2.3.1", review)
 
 
-def rated(place: Place, rating: str = "", *findings: ReviewFinding, action: str = "") -> SegmentReview:
+def rated(place: SegmentRef, rating: str = "", *findings: ReviewFinding, action: str = "") -> SegmentReview:
     return SegmentReview(place.segment, rating, findings, action)
 
 
@@ -73,7 +82,7 @@ def listing(office: Office) -> Listing:
 )
 def test_ratings_findings_and_actions_count(
     listing: Listing,
-    places: list[Place],
+    places: list[SegmentRef],
     rating: str,
     findings: tuple[ReviewFinding, ...],
     action: str,
@@ -84,7 +93,7 @@ def test_ratings_findings_and_actions_count(
     assert all(one.decision is Decision.SINGLE for one in found)
 
 
-def test_what_counts_can_be_chosen(listing: Listing, places: list[Place]) -> None:
+def test_what_counts_can_be_chosen(listing: Listing, places: list[SegmentRef]) -> None:
     place = places[0]
     three = signed(ANNA, place, rated(place, "3", ReviewFinding("leak", "minor"), action="edit"))
     assert listing(three, actions=()) == []
@@ -92,7 +101,7 @@ def test_what_counts_can_be_chosen(listing: Listing, places: list[Place]) -> Non
     assert len(listing(three, actions=(), severities=("minor",))) == 1
 
 
-def test_most_readers_decide(listing: Listing, places: list[Place]) -> None:
+def test_most_readers_decide(listing: Listing, places: list[SegmentRef]) -> None:
     place = places[0]
     bad, good = rated(place, "1"), rated(place, "5")
 
@@ -108,7 +117,7 @@ def test_most_readers_decide(listing: Listing, places: list[Place]) -> None:
     assert decided(good, good) == []
 
 
-def test_an_adjudication_decides_alone(listing: Listing, places: list[Place]) -> None:
+def test_an_adjudication_decides_alone(listing: Listing, places: list[SegmentRef]) -> None:
     place = places[0]
     readings = [signed(one, place, rated(place, "1")) for one in (ANNA, BEN)]
     good = signed(CARL, place, rated(place, "4"), purpose=Purpose.ADJUDICATION)
@@ -119,7 +128,7 @@ def test_an_adjudication_decides_alone(listing: Listing, places: list[Place]) ->
     assert (one.decision, one.ratings, one.documents) == (Decision.ADJUDICATION, ("2",), ((bad.series, bad.document),))
 
 
-def test_repeats_and_preliminary_reviews_do_not_count(listing: Listing, places: list[Place]) -> None:
+def test_repeats_and_preliminary_reviews_do_not_count(listing: Listing, places: list[SegmentRef]) -> None:
     place, bad = places[0], rated(places[0], "1")
     assert listing(signed(ANNA, place, bad, purpose=Purpose.REPEAT, reading=2)) == []
     assert listing(signed(ANNA, place, bad, is_signed=False)) == []
@@ -127,7 +136,7 @@ def test_repeats_and_preliminary_reviews_do_not_count(listing: Listing, places: 
     assert listing() == []
 
 
-def test_the_worst_stand_first(listing: Listing, places: list[Place]) -> None:
+def test_the_worst_stand_first(listing: Listing, places: list[SegmentRef]) -> None:
     last, first = places[-1], places[0]
     reviews = [
         signed(ANNA, first, rated(first, "2")),
@@ -137,7 +146,7 @@ def test_the_worst_stand_first(listing: Listing, places: list[Place]) -> None:
     assert [one.machine.place for one in listing(*reviews)] == [last, first, places[1]]
 
 
-def test_csv_says_what_is_to_be_changed(listing: Listing, office: Office, places: list[Place]) -> None:
+def test_csv_says_what_is_to_be_changed(listing: Listing, office: Office, places: list[SegmentRef]) -> None:
     place = places[0]
     said = SegmentReview(
         place.segment, "1", (LIVER, ReviewFinding("hole")), "edit", comment='=HYPERLINK("x"), see, "this"'
@@ -156,7 +165,9 @@ def test_csv_says_what_is_to_be_changed(listing: Listing, office: Office, places
     assert as_csv([]).count("\r\n") == 1
 
 
-def test_nothing_tells_who_the_patient_or_the_reader_is(listing: Listing, office: Office, places: list[Place]) -> None:
+def test_nothing_tells_who_the_patient_or_the_reader_is(
+    listing: Listing, office: Office, places: list[SegmentRef]
+) -> None:
     place = places[0]
     edits = listing(signed(ANNA, place, rated(place, "1", LIVER)))
     text = as_csv(edits) + json.dumps(as_references(edits, office.archive))
@@ -167,7 +178,7 @@ def test_nothing_tells_who_the_patient_or_the_reader_is(listing: Listing, office
         assert secret not in text
 
 
-def test_references_lead_to_the_objects(office: Office, places: list[Place], listing: Listing) -> None:
+def test_references_lead_to_the_objects(office: Office, places: list[SegmentRef], listing: Listing) -> None:
     desk = office.desk()
     worst = [one for one in places if one.segmentation == places[0].segmentation][:2]
     for place in worst:
@@ -191,15 +202,15 @@ def test_references_lead_to_the_objects(office: Office, places: list[Place], lis
 
 
 def test_a_segmentation_that_is_gone_has_no_path(listing: Listing, office: Office) -> None:
-    place = Place("1.2.3.99", 4)
+    place = SegmentRef("1.2.3.99", 4)
     (edit,) = listing(signed(ANNA, place, rated(place, "1")))
     assert (edit.machine.place, edit.machine.label) == (place, "")
     (one,) = as_references([edit], office.archive)["segmentations"]
     assert (one["segmentation"]["path"], one["segmentation"]["sop_instance_uid"]) == ("", "1.2.3.99")
 
 
-def test_the_whole_can_be_listed_too(listing: Listing, places: list[Place]) -> None:
-    whole = Place(places[0].segmentation, 0)
+def test_the_whole_can_be_listed_too(listing: Listing, places: list[SegmentRef]) -> None:
+    whole = SegmentRef(places[0].segmentation, 0)
     (edit,) = listing(signed(ANNA, whole, rated(whole, "2")))
     assert edit.machine.place == whole
     assert edit.machine.model

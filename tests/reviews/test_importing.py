@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from segqa_dicom.assessment.model import Purpose
 from segqa_dicom.findings.worklist import SegmentationSummary, segmentations
-from segqa_dicom.report.review import WHOLE, Purpose
-from segqa_dicom.reviews.model import Place, Task, WorklistFilters
+from segqa_dicom.model import WHOLE, SegmentRef
+from segqa_dicom.reviews.workflow.model import Task, WorklistFilters
 from tests.command import Ran, segqa
 from tests.reviews.office import ANNA, Office, finish, outgoing, said
 from tests.reviews.test_signing import review_of
@@ -139,7 +140,7 @@ def test_a_table_that_says_something_else_than_before_is_not_believed(office: Of
 
 def test_what_a_reader_has_signed_here_is_not_overruled(office: Office, tmp_path: Path) -> None:
     one, _ = models(office)
-    whole = Place(one.segmentation, WHOLE)
+    whole = SegmentRef(one.segmentation, WHOLE)
     desk = office.desk()
     finish(desk, ANNA, whole, "5")
     desk.sign(ANNA, [one.segmentation])

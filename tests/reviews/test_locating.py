@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from segqa_dicom.checks.vocabulary import default_vocabulary
-from segqa_dicom.findings.reviews import RawAnnotation
-from segqa_dicom.model import Case, CtFacts, CtVolume, Geometry, Segment, Segmentation
+from segqa_dicom.assessment.vocabulary import default_vocabulary
+from segqa_dicom.model import Case, CtFacts, CtVolume, Geometry, Segment, Segmentation, SegmentRef
 from segqa_dicom.model.segmentation import SegFacts
 from segqa_dicom.pictures import OpenCase
-from segqa_dicom.reviews.locating import NEAR_MM, finding_type, locate, location_of
-from segqa_dicom.reviews.model import Annotation, Place
-from segqa_dicom.reviews.places import image_point_mm, slice_of
+from segqa_dicom.reviews.exchange.locating import NEAR_MM, finding_type, locate, location_of
+from segqa_dicom.reviews.workflow.model import Annotation
+from segqa_dicom.reviews.workflow.patient_positions import image_point_mm, slice_of
+from segqa_dicom.sr.read_review import RawAnnotation
 from tests.sr.factories import COLON, CT_SERIES, LIVER, SPLEEN, STUDY, ct_record, geometry, seg_record
 
 SLICES, ROWS, COLUMNS = 12, 40, 50
@@ -98,7 +98,7 @@ def test_beside_all_segments_the_nearest_one_of_each_model_is_meant() -> None:
     assert first.distance_mm == second.distance_mm == pytest.approx(2.5 * 1.5)
     assert places(locate([at(3, 15, 1)], opened)) == [None]
     (between,) = {one.place for one in locate([at(3, 11, 27)], opened) if one.place and one.place.segmentation == A}
-    assert between == Place(A, 7)
+    assert between == SegmentRef(A, 7)
 
 
 def test_beyond_the_last_slice_is_near_too() -> None:
@@ -124,7 +124,7 @@ def test_points_in_space_lie_where_they_say() -> None:
     point = opened.case.ct.geometry.point_at(3, 11, 12)
     raw = replace(RAW, points=(point,), frame_of_reference_uid=opened.case.ct.record.frame_of_reference_uid)
     (one,) = locate([raw], opened)
-    assert one.place == Place(A, 1)
+    assert one.place == SegmentRef(A, 1)
     assert one.finding.location is not None
     assert one.finding.location.point_mm == pytest.approx(point)
     assert locate([replace(raw, frame_of_reference_uid="1.2.3")], opened) == []

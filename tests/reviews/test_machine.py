@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from segqa_dicom.archive.folder import FolderArchive
+from segqa_dicom.model import SegmentRef
 from segqa_dicom.phantoms import demo_study
 from segqa_dicom.report.model import SegmentationReport, SegmentReport
-from segqa_dicom.reviews.machine import forget_documents, machine_view
-from segqa_dicom.reviews.model import MachineView, Place
-from segqa_dicom.sr.document import Kind
-from segqa_dicom.sr.structures import name_of
+from segqa_dicom.reviews.workflow.machine import forget_documents, machine_view
+from segqa_dicom.reviews.workflow.model import MachineView
+from segqa_dicom.sr.segment_items import name_of
+from segqa_dicom.sr.write.document import Kind
 from tests.reviews.machine_cases import ReviewedCase, reviewed_case
 from tests.shared import shared
 
@@ -40,7 +41,7 @@ def one(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 def structures(one: ReviewedCase) -> Iterator[tuple[SegmentationReport, SegmentReport, MachineView]]:
     for part in one.report.segmentations:
         for structure in part.segments:
-            place = Place(part.record.sop_instance_uid, structure.segment.number)
+            place = SegmentRef(part.record.sop_instance_uid, structure.segment.number)
             view = machine_view(one.index, one.archive, place, one.folder, ct=one.case.ct)
             assert view is not None
             assert view.segment.place == place
@@ -103,11 +104,11 @@ def test_findings_of_the_whole_are_shown_where_they_belong(one: ReviewedCase) ->
                 assert is_shown == (found.rule in here or found.rule not in named)
 
 
-def compared(one: ReviewedCase, place: Place) -> dict[Place, dict[str, float | None]]:
+def compared(one: ReviewedCase, place: SegmentRef) -> dict[SegmentRef, dict[str, float | None]]:
     """Numbers of all pairs that have a document, seen from `place`."""
     written = {frozenset(document.references) for document in one.documents if document.kind is Kind.COMPARE}
     volumes = {
-        Place(part.record.sop_instance_uid, s.segment.number): s.measures.shape.volume_ml
+        SegmentRef(part.record.sop_instance_uid, s.segment.number): s.measures.shape.volume_ml
         for part in one.report.segmentations
         for s in part.segments
     }
@@ -116,7 +117,10 @@ def compared(one: ReviewedCase, place: Place) -> dict[Place, dict[str, float | N
         if frozenset((pair.evaluated, pair.reference)) not in written:
             continue
         for row in pair.segments:
-            ends = (Place(pair.evaluated, row.evaluated_segment), Place(pair.reference, row.reference_segment))
+            ends = (
+                SegmentRef(pair.evaluated, row.evaluated_segment),
+                SegmentRef(pair.reference, row.reference_segment),
+            )
             if place not in ends or not all(volumes[end] for end in ends):
                 continue
             other = ends[1] if ends[0] == place else ends[0]
@@ -134,9 +138,9 @@ def test_comparisons_are_seen_from_the_segment(one: ReviewedCase) -> None:
     count = 0
     for _, _, view in structures(one):
         expected = compared(one, view.segment.place)
-        assert {Place(row.segmentation, row.segment) for row in view.comparisons} == set(expected)
+        assert {SegmentRef(row.segmentation, row.segment) for row in view.comparisons} == set(expected)
         for row in view.comparisons:
-            numbers = expected[Place(row.segmentation, row.segment)]
+            numbers = expected[SegmentRef(row.segmentation, row.segment)]
             for name, value in numbers.items():
                 assert getattr(row, name) == pytest.approx(value, rel=1e-5, abs=1e-5), name
             other = next(p for p in one.report.segmentations if p.record.sop_instance_uid == row.segmentation)
@@ -168,7 +172,9 @@ def test_locations_are_where_the_rules_saw_something(one: ReviewedCase) -> None:
 
 def test_the_whole_has_all_findings(one: ReviewedCase) -> None:
     for part in one.report.segmentations:
-        view = machine_view(one.index, one.archive, Place(part.record.sop_instance_uid, 0), one.folder, ct=one.case.ct)
+        view = machine_view(
+            one.index, one.archive, SegmentRef(part.record.sop_instance_uid, 0), one.folder, ct=one.case.ct
+        )
         assert view is not None
         assert view.numbers == ()
         assert view.comparisons == ()
@@ -179,16 +185,16 @@ def test_the_whole_has_all_findings(one: ReviewedCase) -> None:
 
 def test_without_the_ct_nothing_is_located(one: ReviewedCase) -> None:
     part = one.report.segmentations[0]
-    place = Place(part.record.sop_instance_uid, part.segments[0].segment.number)
+    place = SegmentRef(part.record.sop_instance_uid, part.segments[0].segment.number)
     view = machine_view(one.index, one.archive, place, one.folder)
     assert view is not None
     assert view.locations_mm == ()
 
 
 def test_what_has_no_report_has_no_view(one: ReviewedCase, tmp_path: Path) -> None:
-    assert machine_view(one.index, one.archive, Place("1.2.3", 1), tmp_path) is None
+    assert machine_view(one.index, one.archive, SegmentRef("1.2.3", 1), tmp_path) is None
     uid = one.report.segmentations[0].record.sop_instance_uid
-    assert machine_view(one.index, one.archive, Place(uid, 9999), tmp_path) is None
+    assert machine_view(one.index, one.archive, SegmentRef(uid, 9999), tmp_path) is None
 
 
 def test_key_findings_that_are_gone_leave_the_rest(one: ReviewedCase, tmp_path: Path) -> None:
@@ -197,7 +203,7 @@ def test_key_findings_that_are_gone_leave_the_rest(one: ReviewedCase, tmp_path: 
     empty = FolderArchive(tmp_path / "empty")
     part = next(p for p in one.report.segmentations if any(s.failed_checks for s in p.segments))
     structure = next(s for s in part.segments if s.failed_checks)
-    place = Place(part.record.sop_instance_uid, structure.segment.number)
+    place = SegmentRef(part.record.sop_instance_uid, structure.segment.number)
     view = machine_view(one.index, empty, place, tmp_path, ct=one.case.ct)
     empty.close()
     assert view is not None

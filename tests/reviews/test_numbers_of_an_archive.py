@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from segqa_dicom.assessment.vocabulary import default_vocabulary
 from segqa_dicom.checks import default_ruleset
-from segqa_dicom.checks.vocabulary import default_vocabulary
 from segqa_dicom.findings.worklist import machine_segments
-from segqa_dicom.reviews.desk import ReviewDesk
-from segqa_dicom.reviews.model import WorklistFilters
-from segqa_dicom.reviews.rule_evidence import evidence
-from segqa_dicom.reviews.rule_worth import proposal, rule_worth
+from segqa_dicom.reviews.statistics.rule_evidence import evidence
+from segqa_dicom.reviews.statistics.rule_performance import proposal, rule_worth
+from segqa_dicom.reviews.workflow.desk import ReviewDesk
+from segqa_dicom.reviews.workflow.model import WorklistFilters
 from tests.command import segqa
 from tests.reviews.office import ANNA, BEN, LIVER, Office, finish
 from tests.shared import shared

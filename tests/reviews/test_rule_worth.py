@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from segqa_dicom.assessment.model import Purpose, Review, Reviewer, ReviewFinding, SegmentReview
+from segqa_dicom.assessment.vocabulary import default_vocabulary
 from segqa_dicom.checks import all_rules, default_ruleset
 from segqa_dicom.checks.ruleset import ruleset_from_toml, ruleset_with
-from segqa_dicom.checks.vocabulary import default_vocabulary
 from segqa_dicom.errors import ConfigurationError
+from segqa_dicom.model import SegmentRef
 from segqa_dicom.phantoms import demo_study
-from segqa_dicom.report.review import Purpose, Review, Reviewer, ReviewFinding, SegmentReview
-from segqa_dicom.reviews.model import MachineSegment, Place, SignedReview
-from segqa_dicom.reviews.rule_worth import (
+from segqa_dicom.reviews.statistics.rule_performance import (
     ANY,
     SAME_MATTER,
     THRESHOLDS,
@@ -28,6 +28,7 @@ from segqa_dicom.reviews.rule_worth import (
     said_by_place,
     sample_of,
 )
+from segqa_dicom.reviews.workflow.model import MachineSegment, SignedReview
 from tests.command import segqa
 from tests.service.cases import TINY
 
@@ -35,7 +36,7 @@ VOCABULARY = default_vocabulary()
 
 
 def machine(number: int, *rules: str) -> MachineSegment:
-    return MachineSegment(Place("1.2", number), "1", "1.1", "Liver", "liver", "", 0.0, "", rules, "Model", "1.9")
+    return MachineSegment(SegmentRef("1.2", number), "1", "1.1", "Liver", "liver", "", 0.0, "", rules, "Model", "1.9")
 
 
 def said(rating: str = "", *findings: str, number: int = 1) -> SegmentReview:
@@ -51,7 +52,7 @@ def signed(
 
 def sample(*rows: tuple[tuple[str, ...], list[SegmentReview]]) -> Sample:
     segments = [machine(number, *rules) for number, (rules, _) in enumerate(rows, 1)]
-    return sample_of(segments, {Place("1.2", n): reviews for n, (_, reviews) in enumerate(rows, 1)}, VOCABULARY)
+    return sample_of(segments, {SegmentRef("1.2", n): reviews for n, (_, reviews) in enumerate(rows, 1)}, VOCABULARY)
 
 
 def by_rule(found: Sample) -> dict[str, RuleWorth]:

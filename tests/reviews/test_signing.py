@@ -10,13 +10,14 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from segqa_dicom.archive.folder import FolderArchive
-from segqa_dicom.checks.vocabulary import default_vocabulary
+from segqa_dicom.assessment.model import Purpose, Review, SegmentReview
+from segqa_dicom.assessment.vocabulary import default_vocabulary
 from segqa_dicom.errors import InputError
 from segqa_dicom.findings import Document, reindex
-from segqa_dicom.findings.reviews import read_review
-from segqa_dicom.report.review import Purpose, Review, SegmentReview
-from segqa_dicom.reviews.desk import DraftConflict, ReviewDesk
-from segqa_dicom.reviews.model import Place, Status, Task
+from segqa_dicom.model import SegmentRef
+from segqa_dicom.reviews.workflow.desk import DraftConflict, ReviewDesk
+from segqa_dicom.reviews.workflow.model import Status, Task
+from segqa_dicom.sr.read_review import read_review
 from tests.reviews.office import ANNA, BEN, LIVER, Office, finish, said
 
 
@@ -74,7 +75,7 @@ def test_the_index_knows_a_document_right_after_signing(desk: ReviewDesk, office
     (review,) = desk.signed(place)
     assert (review.document, review.review.reviewer) == (written.sop_instance_uid, ANNA)
     assert desk.signed(place.segmentation) == [review]
-    assert desk.signed(Place(place.segmentation, 60_000)) == []
+    assert desk.signed(SegmentRef(place.segmentation, 60_000)) == []
 
 
 def test_an_amended_document_takes_over_what_was_signed_before(desk: ReviewDesk, office: Office) -> None:
@@ -183,7 +184,7 @@ def test_signing_while_going_on_with_other_segments_forks_nothing(desk: ReviewDe
     places = [place for place in office.places() if place.segmentation == office.segmentations()[0]][:6]
     failures: list[Exception] = []
 
-    def work(place: Place) -> None:
+    def work(place: SegmentRef) -> None:
         own = office.desk()
         try:
             finish(own, ANNA, place, "4")
@@ -305,7 +306,7 @@ def test_a_segment_that_the_segmentation_does_not_have_costs_no_other_segmentati
     one, other = office.segmentations()
     good = next(place for place in office.places() if place.segmentation == other)
     finish(desk, ANNA, good)
-    bad = Place(one, 1)
+    bad = SegmentRef(one, 1)
     finish(desk, ANNA, bad)
     engine = create_engine(office.ledger_url)
     with engine.begin() as connection:

@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 
 from segqa_dicom.errors import Inconsistent, UnreadableObject
-from segqa_dicom.reviews.agreement import ratings_of_tables
-from segqa_dicom.reviews.tables import Layout, Table, decoded, read_table
+from segqa_dicom.reviews.exchange.tables import Layout, Table, decoded, read_table
+from segqa_dicom.reviews.statistics.agreement import ratings_of_tables
 from tests.shared import shared
 
 HEADER = "Reviewer,StudyInstanceUID,SeriesInstanceUID,AISegmentation,LikertScore,CommentsAboutAISegmentation\n"

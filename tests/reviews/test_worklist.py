@@ -6,15 +6,16 @@ from dataclasses import replace
 
 import pytest
 
+from segqa_dicom.assessment.model import Purpose, ReviewFinding, SegmentReview
 from segqa_dicom.errors import InputError
 from segqa_dicom.ledger import AnnotationRow
-from segqa_dicom.report.review import Purpose, ReviewFinding, SegmentReview
-from segqa_dicom.reviews.desk import ReviewDesk
-from segqa_dicom.reviews.model import Place, Progress, Status, Task, WorklistFilters, WorklistPage
+from segqa_dicom.model import SegmentRef
+from segqa_dicom.reviews.workflow.desk import ReviewDesk
+from segqa_dicom.reviews.workflow.model import Progress, Status, Task, WorklistFilters, WorklistPage
 from tests.reviews.office import ALL, ANNA, BEN, CARL, Office, finish, said
 
 
-def places_of(page: WorklistPage) -> list[Place]:
+def places_of(page: WorklistPage) -> list[SegmentRef]:
     return [row.machine.place for row in page.rows]
 
 
@@ -65,7 +66,7 @@ def test_going_through_the_worklist_comes_by_every_segment_once_whatever_others_
 ) -> None:
     filters = WorklistFilters(segmentation=office.segmentations()[0])
     wanted = [place for place in office.places() if place.segmentation == filters.segmentation]
-    seen: list[Place] = []
+    seen: list[SegmentRef] = []
     at: Task | None = None
     while (at := desk.next_task(ANNA, filters, at)) is not None:
         seen.append(at.place)
@@ -265,7 +266,7 @@ def test_adjudicators_decide_where_readers_differ(office: Office) -> None:
 def test_ratings_know_structure_and_case(desk: ReviewDesk, office: Office) -> None:
     place = office.places()[0]
     finish(desk, ANNA, place, "na")
-    finish(desk, ANNA, Place(place.segmentation, 0), "3")
+    finish(desk, ANNA, SegmentRef(place.segmentation, 0), "3")
     desk.sign(ANNA, [place.segmentation])
     whole, one = sorted(desk.ratings(), key=lambda rating: rating.subject)
     assert (whole.subject, whole.structure, whole.rating) == (f"{place.segmentation}/0", "", 3)

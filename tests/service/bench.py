@@ -11,9 +11,9 @@ from pydicom import Dataset
 
 from segqa_dicom.archive.folder import FolderArchive
 from segqa_dicom.checks.ruleset import RuleSet, default_ruleset
+from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.inbox import Inbox
 from segqa_dicom.ledger import Case, Ledger, SegmentationRow, SegmentationState
-from segqa_dicom.reading.limits import Limits
 from segqa_dicom.service.arrivals import Arrivals
 from segqa_dicom.service.intake import Intake
 from segqa_dicom.service.schedule import Scheduler

@@ -6,8 +6,8 @@ import re
 from functools import partial
 from pathlib import Path
 
+from segqa_dicom.dicom.uids import stable_uid
 from segqa_dicom.phantoms import demo_study
-from segqa_dicom.uids import stable_uid
 
 SHAPE = (64, 80, 96)
 TINY = (24, 40, 48)

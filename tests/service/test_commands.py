@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from segqa_dicom.archive import Outgoing
+from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.ledger import Case, CaseState, Ledger, NewCase
-from segqa_dicom.reading.limits import Limits
 from segqa_dicom.service import Setup
 from segqa_dicom.service.intake import identified
 from tests.command import Ran, segqa
@@ -31,7 +31,7 @@ def _data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEGQA_DATA", str(tmp_path / "data"))
 
 
-class Place:
+class SegmentRef:
     """An archive's folder, and a ledger with a case that is ready, one in quarantine, and an object that was refused."""
 
     def __init__(self, folder: Path) -> None:
@@ -59,11 +59,11 @@ def _new(key: str) -> NewCase:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def place(tmp_path: Path) -> SegmentRef:
+    return SegmentRef(tmp_path)
 
 
-def test_status_counts_and_lists_the_latest_cases(place: Place) -> None:
+def test_status_counts_and_lists_the_latest_cases(place: SegmentRef) -> None:
     text = place.segqa("status")
     assert text.code == 0
     assert "cases   1 ready, 1 quarantined" in text.out
@@ -80,7 +80,7 @@ def test_status_counts_and_lists_the_latest_cases(place: Place) -> None:
     assert {case["created_at"] for case in values["latest"]} == {"2027-01-15T08:00:00+00:00"}
 
 
-def test_a_case_is_replayed_by_the_beginning_of_its_id(place: Place) -> None:
+def test_a_case_is_replayed_by_the_beginning_of_its_id(place: SegmentRef) -> None:
     replayed = place.segqa("replay", "aba")
     assert (replayed.code, replayed.out) == (0, f"{GIVEN_UP[:16]} is ready\n")
     case = place.case(GIVEN_UP)
@@ -88,7 +88,7 @@ def test_a_case_is_replayed_by_the_beginning_of_its_id(place: Place) -> None:
     assert place.segqa("replay", GIVEN_UP[:16], "--json").json["state"] == "ready"
 
 
-def test_what_cannot_be_replayed_is_told_and_ends_with_2(place: Place) -> None:
+def test_what_cannot_be_replayed_is_told_and_ends_with_2(place: SegmentRef) -> None:
     with Ledger(place.url) as ledger:
         assert ledger.claim(READY[:16], "somebody", now=NOW, lease_s=60, max_attempts=3)
     for case, reason in (
@@ -102,7 +102,7 @@ def test_what_cannot_be_replayed_is_told_and_ends_with_2(place: Place) -> None:
         assert reason in refused.err
 
 
-def test_quarantine_lists_cases_and_objects_with_reasons(place: Place) -> None:
+def test_quarantine_lists_cases_and_objects_with_reasons(place: SegmentRef) -> None:
     text = place.segqa("quarantine", "list")
     assert text.code == 0
     assert text.out.splitlines() == [
@@ -127,14 +127,14 @@ def test_an_empty_quarantine_is_said_to_be_empty(tmp_path: Path) -> None:
     ("name", "key", "value"),
     [(GIVEN_UP[:6], "reason", "no good"), ("1", "path", "/x"), ("1.2.3", "seen_at", "2027-01-15T08:00:00+00:00")],
 )
-def test_quarantine_shows_a_case_or_an_object(place: Place, name: str, key: str, value: str) -> None:
+def test_quarantine_shows_a_case_or_an_object(place: SegmentRef, name: str, key: str, value: str) -> None:
     text = place.segqa("quarantine", "show", name)
     assert text.code == 0
     assert f"{key:24} {value}" in text.out.splitlines()
     assert place.segqa("quarantine", "show", name, "--json").json[key] == value
 
 
-def test_what_is_not_in_quarantine_ends_with_2(place: Place) -> None:
+def test_what_is_not_in_quarantine_ends_with_2(place: SegmentRef) -> None:
     shown = place.segqa("quarantine", "show", "9.9")
     assert shown.code == 2
     assert "the ledger has no case '9.9'" in shown.err
@@ -198,7 +198,7 @@ def test_a_wrong_url_ends_with_2(tmp_path: Path, command: tuple[str, ...], url: 
     assert ran.err.startswith("segqa: the URL of")
 
 
-def test_a_wrong_setting_is_named_and_ends_with_2(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_setting_is_named_and_ends_with_2(place: SegmentRef, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEGQA_LEASE_S", "-3")
     ran = place.segqa("status")
     assert (ran.code, ran.out) == (2, "")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from segqa_dicom.report.review import Location, Review, SegmentReview
+from segqa_dicom.assessment.model import Location, Review, SegmentReview
 from segqa_dicom.sr import Kind, file_name, write
 from tests.servers.process import wait_until
 from tests.servers.service import Serve, send, uids

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from segqa_dicom.checks.vocabulary import Vocabulary, default_vocabulary
-from segqa_dicom.model import Case, PointMm, SegFacts, Segmentation
+from segqa_dicom.assessment.model import Location, Review, Reviewer, ReviewFinding, SegmentReview
+from segqa_dicom.assessment.vocabulary import Vocabulary, default_vocabulary
+from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.model import WHOLE, Case, PointMm, SegFacts, Segmentation
 from segqa_dicom.reading.case import read_case
 from segqa_dicom.reading.grouping import group
-from segqa_dicom.reading.limits import Limits
 from segqa_dicom.reading.scan import scan
-from segqa_dicom.report.review import WHOLE, Location, Review, Reviewer, ReviewFinding, SegmentReview
 from segqa_dicom.sr import Document, Predecessor, build_review_documents
 
 from .factories import ct_record, geometry, rich_case

@@ -17,11 +17,11 @@ from pydicom.sequence import Sequence
 from pydicom.valuerep import DS
 
 from segqa_dicom import __version__
+from segqa_dicom.assessment.model import Reviewer
 from segqa_dicom.model import CtRecord, SegRecord
 from segqa_dicom.report.model import CaseReport
-from segqa_dicom.report.review import Reviewer
 from segqa_dicom.sr import Document, Predecessor
-from segqa_dicom.sr.header import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from segqa_dicom.sr.write.header import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 TYPE_2 = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "AccessionNumber",

@@ -19,10 +19,12 @@ from pydicom.sequence import Sequence
 from pydicom.valuerep import DS
 
 from segqa_dicom.checks.finding import Outcome
+from segqa_dicom.dicom import encoding
 from segqa_dicom.model import Code, SliceRef
 from segqa_dicom.report.model import CaseReport
-from segqa_dicom.sr import Kind, Predecessor, build_documents, codes, encoding, items
-from segqa_dicom.sr.words import ascii_text
+from segqa_dicom.sr import Kind, Predecessor, build_documents, codes, tree
+from segqa_dicom.sr.ascii import ascii_text
+from segqa_dicom.sr.code_sequence import coded
 
 from .factories import (
     CT_IMAGE,
@@ -151,48 +153,48 @@ def container() -> hd.sr.ContainerContentItem:
     ("ours", "theirs"),
     [
         pytest.param(
-            items.code(NAME, MM, items.CONCEPT_MOD),
+            tree.code(NAME, MM, tree.CONCEPT_MOD),
             hd.sr.CodeContentItem(THEIR_NAME, THEIR_MM, relationship_type="HAS CONCEPT MOD"),
             id="CODE",
         ),
         pytest.param(
-            items.text(NAME, "even", items.OBS_CONTEXT),
+            tree.text(NAME, "even", tree.OBS_CONTEXT),
             hd.sr.TextContentItem(THEIR_NAME, "even", relationship_type="HAS OBS CONTEXT"),
             id="TEXT",
         ),
         pytest.param(
-            items.text(NAME, " "), hd.sr.TextContentItem(THEIR_NAME, "-", relationship_type="CONTAINS"), id="no text"
+            tree.text(NAME, " "), hd.sr.TextContentItem(THEIR_NAME, "-", relationship_type="CONTAINS"), id="no text"
         ),
         pytest.param(
-            items.uid_reference(NAME, "1.2.34"),
+            tree.uid_reference(NAME, "1.2.34"),
             hd.sr.UIDRefContentItem(THEIR_NAME, "1.2.34", relationship_type="CONTAINS"),
             id="UIDREF",
         ),
-        pytest.param(items.number(NAME, 12, MM), num("12"), id="whole NUM"),
-        pytest.param(items.number(NAME, -0.125, MM), num("-0.125"), id="NUM"),
+        pytest.param(tree.number(NAME, 12, MM), num("12"), id="whole NUM"),
+        pytest.param(tree.number(NAME, -0.125, MM), num("-0.125"), id="NUM"),
         pytest.param(
-            items.segment_image(NAME, SEG_STORAGE, "1.2.3", 65535),
+            tree.segment_image(NAME, SEG_STORAGE, "1.2.3", 65535),
             hd.sr.ImageContentItem(
                 THEIR_NAME, SEG_STORAGE, "1.2.3", referenced_segment_numbers=65535, relationship_type="CONTAINS"
             ),
             id="segment",
         ),
         pytest.param(
-            items.segment_image(NAME, SEG_STORAGE, "1.2.3", None),
+            tree.segment_image(NAME, SEG_STORAGE, "1.2.3", None),
             hd.sr.ImageContentItem(THEIR_NAME, SEG_STORAGE, "1.2.3", relationship_type="CONTAINS"),
             id="IMAGE",
         ),
-        pytest.param(items.point(20.5, 10.25, SliceRef(CT_IMAGE, "1.2.3")), scoord(None), id="SCOORD"),
-        pytest.param(items.point(20.5, 10.25, SliceRef(ENHANCED_CT, "1.2.3", 12)), scoord(12), id="SCOORD on a frame"),
-        pytest.param(items.container(NAME, [items.text(NAME, "odd")], template="1411"), container(), id="CONTAINER"),
+        pytest.param(tree.point(20.5, 10.25, SliceRef(CT_IMAGE, "1.2.3")), scoord(None), id="SCOORD"),
+        pytest.param(tree.point(20.5, 10.25, SliceRef(ENHANCED_CT, "1.2.3", 12)), scoord(12), id="SCOORD on a frame"),
+        pytest.param(tree.container(NAME, [tree.text(NAME, "odd")], template="1411"), container(), id="CONTAINER"),
     ],
 )
-def test_an_item_is_what_highdicom_builds(ours: items.Item, theirs: hd.sr.ContentItem) -> None:
+def test_an_item_is_what_highdicom_builds(ours: tree.Item, theirs: hd.sr.ContentItem) -> None:
     assert b"".join(ours.elements()) == bytes_of(theirs)
     assert list(elements(parsed(ours))) == list(elements(theirs))
 
 
-def parsed(item: items.Item) -> Dataset:
+def parsed(item: tree.Item) -> Dataset:
     return read_dataset(BytesIO(b"".join(item.elements())), is_implicit_VR=False, is_little_endian=True)
 
 
@@ -265,7 +267,7 @@ def _code(item: Dataset) -> Code:
 
 
 def test_items_are_values() -> None:
-    one, other = (items.number(NAME, 0.5, MM, [items.text(NAME, "x")]) for _ in range(2))
+    one, other = (tree.number(NAME, 0.5, MM, [tree.text(NAME, "x")]) for _ in range(2))
     assert one == other
     assert hash(one) == hash(other)
     assert pickle.loads(pickle.dumps(one)).encoded() == other.encoded()
@@ -307,7 +309,7 @@ def test_uids_are_written_as_pydicom_writes_them(uid: str) -> None:
 
 @given(FINITE)
 def test_numbers_are_written_as_pydicom_writes_them(value: float) -> None:
-    decimal = items.decimal_string(value)
+    decimal = tree.decimal_string(value)
     written = encoding.text(0x0040A30A, "DS", decimal)
     assert written == by_pydicom(0x0040A30A, "DS", DS(decimal, validation_mode=config.RAISE))
     assert math.isclose(float(decimal), value, rel_tol=1e-6, abs_tol=1e-9)
@@ -315,7 +317,7 @@ def test_numbers_are_written_as_pydicom_writes_them(value: float) -> None:
 
 @given(TEXT)
 def test_codes_are_written_as_pydicom_writes_them(words: str) -> None:
-    code = items.concept(Code(words, words[:20], words[::-1]))
+    code = tree.concept(Code(words, words[:20], words[::-1]))
     assert len(code.meaning) <= 64
     assert len(code.scheme) <= 16
     item = Dataset()
@@ -326,29 +328,29 @@ def test_codes_are_written_as_pydicom_writes_them(words: str) -> None:
     item.CodingSchemeDesignator, item.CodeMeaning = code.scheme, code.meaning
     expected = Dataset()
     expected.ConceptCodeSequence = [item]
-    assert encoding.coded(0x0040A168, code) == bytes_of(expected)
+    assert coded(0x0040A168, code) == bytes_of(expected)
 
 
 CODE = st.builds(Code, st.one_of(PLAIN, TEXT), st.just("99X"), TEXT)
 LEAVES = st.one_of(
-    st.builds(items.text, CODE, TEXT),
-    st.builds(items.TextItem, CODE, st.just(items.CONTAINS), st.just(()), TEXT),
-    st.builds(items.code, CODE, CODE),
-    st.builds(items.number, CODE, FINITE, CODE),
-    st.builds(items.uid_reference, CODE, UID),
+    st.builds(tree.text, CODE, TEXT),
+    st.builds(tree.TextItem, CODE, st.just(tree.CONTAINS), st.just(()), TEXT),
+    st.builds(tree.code, CODE, CODE),
+    st.builds(tree.number, CODE, FINITE, CODE),
+    st.builds(tree.uid_reference, CODE, UID),
 )
 TREES = st.recursive(
-    LEAVES, lambda inner: st.builds(items.container, CODE, st.lists(inner, min_size=1, max_size=4)), max_leaves=12
+    LEAVES, lambda inner: st.builds(tree.container, CODE, st.lists(inner, min_size=1, max_size=4)), max_leaves=12
 )
 
 
 @settings(max_examples=50)
 @given(TREES)
-def test_any_tree_is_written_as_pydicom_writes_it(tree: items.Item) -> None:
+def test_any_tree_is_written_as_pydicom_writes_it(tree: tree.Item) -> None:
     assert b"".join(tree.elements()) == bytes_of(by_hand(tree))
 
 
-def by_hand(item: items.Item) -> Dataset:
+def by_hand(item: tree.Item) -> Dataset:
     """The item as a data set, put together without our encoder."""
     dataset = Dataset()
     if item.relation:
@@ -356,15 +358,15 @@ def by_hand(item: items.Item) -> Dataset:
     dataset.ValueType = item.value_type
     dataset.ConceptNameCodeSequence = [_by_hand(item.name)]
     match item:
-        case items.ContainerItem():
+        case tree.ContainerItem():
             dataset.ContinuityOfContent = "SEPARATE"
-        case items.TextItem():
+        case tree.TextItem():
             dataset.TextValue = item.words
-        case items.CodeItem():
+        case tree.CodeItem():
             dataset.ConceptCodeSequence = [_by_hand(item.value)]
-        case items.UidItem():
+        case tree.UidItem():
             dataset.UID = item.uid
-        case items.NumberItem():
+        case tree.NumberItem():
             measured = Dataset()
             measured.NumericValue = item.decimal
             measured.MeasurementUnitsCodeSequence = [_by_hand(item.unit)]

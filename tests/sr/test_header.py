@@ -10,7 +10,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from segqa_dicom import __version__
-from segqa_dicom.reading.limits import Limits
+from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.reading.scan import Kind as ScanKind
 from segqa_dicom.reading.scan import read_header
 from segqa_dicom.sr import Kind, Predecessor, build_documents, codes, file_name, is_own_sr, write

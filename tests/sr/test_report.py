@@ -9,7 +9,7 @@ import pytest
 from segqa_dicom.checks.finding import Outcome, Severity
 from segqa_dicom.model import Code, CodedStructure
 from segqa_dicom.sr import build_documents
-from segqa_dicom.sr.report import report_columns
+from segqa_dicom.sr.write.report import report_columns
 
 from .factories import (
     ANATOMY,

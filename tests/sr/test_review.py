@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from segqa_dicom.checks.vocabulary import vocabulary_with
+from segqa_dicom.assessment.model import Location, Purpose, Reviewer, SegmentReview
+from segqa_dicom.assessment.vocabulary import vocabulary_with
 from segqa_dicom.errors import Inconsistent
-from segqa_dicom.model import Geometry, SegFacts, Segmentation
-from segqa_dicom.report.review import WHOLE, Location, Purpose, Reviewer, SegmentReview
+from segqa_dicom.model import WHOLE, Geometry, SegFacts, Segmentation
 from segqa_dicom.sr import Document, Kind, Predecessor, build_documents, codes, read_earlier
-from segqa_dicom.sr.review import MOST_MARKERS
+from segqa_dicom.sr.write.review import MOST_MARKERS
 
 from .factories import TITLES, ct_record, geometry, rich_case, segment
 from .readers import (

@@ -9,7 +9,8 @@ import highdicom as hd
 import pytest
 from pydicom import dcmread
 
-from segqa_dicom.report.review import WHOLE, Location, Purpose, Review, Reviewer, SegmentReview
+from segqa_dicom.assessment.model import Location, Purpose, Review, Reviewer, SegmentReview
+from segqa_dicom.model import WHOLE
 from segqa_dicom.sr import Document, Kind, Predecessor, codes, file_name, write
 from tests import validators
 from tests.shared import shared

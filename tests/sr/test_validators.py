@@ -12,13 +12,13 @@ import pytest
 from pydicom import dcmread
 
 from segqa_dicom.checks import default_ruleset, rule_titles
+from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.pipeline import review
 from segqa_dicom.reading.case import read_case
 from segqa_dicom.reading.grouping import group
-from segqa_dicom.reading.limits import Limits
 from segqa_dicom.reading.scan import scan
 from segqa_dicom.sr import Document, Kind, Predecessor, build_documents, codes, file_name, write
-from segqa_dicom.sr.document import MACHINE_KINDS
+from segqa_dicom.sr.write.document import MACHINE_KINDS
 from tests import validators
 from tests.shared import shared
 

@@ -5,8 +5,8 @@ import pytest
 from segqa_dicom.checks.finding import Outcome, Verdict
 from segqa_dicom.checks.registry import listing
 from segqa_dicom.model import Code
-from segqa_dicom.sr import codes, items
-from segqa_dicom.sr.words import ascii_text, clipped, counted, squeezed
+from segqa_dicom.sr import codes, tree
+from segqa_dicom.sr.ascii import ascii_text, clipped, counted, squeezed
 
 
 @pytest.mark.parametrize(
@@ -61,28 +61,28 @@ def test_long_text_is_cut_and_short_text_is_not() -> None:
     ],
 )
 def test_numbers_are_written_as_people_write_them(value: float, expected: str) -> None:
-    assert items.decimal_string(value) == expected
+    assert tree.decimal_string(value) == expected
     assert len(expected) <= 16
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_what_is_not_finite_is_refused(value: float) -> None:
     with pytest.raises(ValueError, match="finite"):
-        items.decimal_string(value)
+        tree.decimal_string(value)
 
 
 def test_numbers_keep_six_digits() -> None:
     for exponent in range(-3, 15):
         value = 1.23456789 * 10.0**exponent
-        assert float(items.decimal_string(value)) == pytest.approx(value, rel=1e-6)
+        assert float(tree.decimal_string(value)) == pytest.approx(value, rel=1e-6)
 
 
 def test_codes_keep_to_their_lengths() -> None:
-    concept = items.concept(Code("V" * 17, "S" * 20, "M\u00fc" * 60))
+    concept = tree.concept(Code("V" * 17, "S" * 20, "M\u00fc" * 60))
     assert (concept.value, concept.meaning[:8]) == ("V" * 17, "MueMueMu")
     assert len(concept.meaning) == 64
     assert len(concept.scheme) == 16
-    assert items.concept(Code("1", "X")).meaning == "1"
+    assert tree.concept(Code("1", "X")).meaning == "1"
 
 
 def test_check_codes_are_made_from_the_rule() -> None:

@@ -17,7 +17,7 @@ from segqa_dicom.archive.dicomweb import DicomwebArchive
 from segqa_dicom.config import ServiceSettings, Settings
 from segqa_dicom.inbox import Inbox
 from segqa_dicom.web import create_app
-from segqa_dicom.web.proxy import plain_query
+from segqa_dicom.web.proxy.forwarding import plain_query
 from tests.archive.objects import SERIES, STUDY, ct, encoded
 from tests.servers.orthanc import PASSWORD, USER, Orthanc
 from tests.servers.process import free_port

@@ -15,13 +15,13 @@ from playwright.sync_api import BrowserContext
 from pydicom import Dataset, dcmread
 
 from segqa_dicom.archive.folder import FolderArchive
+from segqa_dicom.assessment.model import Location, Review, ReviewFinding, SegmentReview
 from segqa_dicom.config import ServiceSettings, Settings
 from segqa_dicom.findings import read_document
-from segqa_dicom.findings.reviews import own_markers, read_annotations
 from segqa_dicom.inbox import Inbox
 from segqa_dicom.model import Case
-from segqa_dicom.report.review import Location, Review, ReviewFinding, SegmentReview
 from segqa_dicom.sr import Document
+from segqa_dicom.sr.read_review import own_markers, read_annotations
 from segqa_dicom.viewer import document_link
 from segqa_dicom.web import create_app
 from tests.archive.objects import outgoing

@@ -12,10 +12,10 @@ from pydicom.data import get_testdata_files
 from pydicom.sequence import Sequence
 from pydicom.uid import ImplicitVRLittleEndian
 
+from segqa_dicom.dicom.dicom_json import metadata
+from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.errors import InputError
-from segqa_dicom.reading.limits import Limits
-from segqa_dicom.web.dicom_json import metadata
-from segqa_dicom.web.metadata import encoded, metadata_pieces
+from segqa_dicom.web.dicomweb.metadata import encoded, metadata_pieces
 from tests.archive.objects import ct
 from tests.shared import shared
 

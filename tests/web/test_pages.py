@@ -19,8 +19,8 @@ from segqa_dicom.config import ServiceSettings, Settings
 from segqa_dicom.errors import ConfigurationError
 from segqa_dicom.inbox import Inbox
 from segqa_dicom.ledger import Ledger
+from segqa_dicom.model import SegmentRef
 from segqa_dicom.pictures import OpenCases, to_mm
-from segqa_dicom.reviews.model import Place
 from segqa_dicom.web import Readers, create_app
 from segqa_dicom.web.pages.guard import COOKIE, PROXY_HEADER
 from segqa_dicom.web.pages.routes import page_routes
@@ -85,7 +85,7 @@ def token(client: Asking, **options: Any) -> dict[str, str]:
 
 
 def put(
-    client: Asking, place: Place, content: dict[str, Any], version: int = 0, *, query: str = "", **more: Any
+    client: Asking, place: SegmentRef, content: dict[str, Any], version: int = 0, *, query: str = "", **more: Any
 ) -> Response:
     headers = {**more.pop("headers", {}), "X-CSRF-Token": client.cookies.get(COOKIE, "")}
     body = {"content": {"findings": [], **content}, "version": version, **more}
@@ -98,7 +98,7 @@ def put(
 def test_the_worklist_has_the_worst_first_in_words(client: Asking, office: Office) -> None:
     page = client.get("/").text
     shown = re.findall(r'href="/review/([0-9.]+)/([0-9]+)"', page)
-    assert [Place(uid, int(number)) for uid, number in shown[1:51]] == office.places()[:50]
+    assert [SegmentRef(uid, int(number)) for uid, number in shown[1:51]] == office.places()[:50]
     assert page.index("Failed") < page.index("Passed")
     assert f"0 of {len(office.places())} done" in page
     assert re.search(r'class="reason">[a-z0-9].{10,}<', page)

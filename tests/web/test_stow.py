@@ -18,7 +18,7 @@ from segqa_dicom.archive.folder import FolderArchive
 from segqa_dicom.config import ServiceSettings, Settings
 from segqa_dicom.inbox import Inbox
 from segqa_dicom.web import create_app
-from segqa_dicom.web.multipart import PartBegins, PartEnds, Splitter
+from segqa_dicom.web.dicomweb.multipart import PartBegins, PartEnds, Splitter
 from segqa_dicom.web.problems import Problem
 from tests.archive.objects import SERIES, STUDY, ct, encoded
 from tests.servers.process import wait_until

@@ -14,10 +14,10 @@ import pytest
 import requests
 from pydicom import Dataset
 
-from segqa_dicom.web import stow_json
-from segqa_dicom.web.multipart import Splitter
+from segqa_dicom.web.dicomweb import stow_json
+from segqa_dicom.web.dicomweb.multipart import Splitter
+from segqa_dicom.web.dicomweb.stow_json import JsonReceiver
 from segqa_dicom.web.problems import Problem
-from segqa_dicom.web.stow_json import JsonReceiver
 from tests.archive.objects import SERIES, STUDY, ct, encoded
 from tests.web.conftest import Server
 from tests.web.test_stow import leftovers, names, reasons

@@ -6,11 +6,12 @@ from urllib.parse import urlencode
 
 from starlette.requests import Request
 
-from segqa_dicom.report.review import Purpose
-from segqa_dicom.reviews.model import Place, Status, Task, WorklistFilters
+from segqa_dicom.assessment.model import Purpose
+from segqa_dicom.model import SegmentRef
+from segqa_dicom.reviews.workflow.model import Status, Task, WorklistFilters
 from segqa_dicom.web.pages.rendering import VERDICTS
+from segqa_dicom.web.pages.viewer import root_path
 from segqa_dicom.web.problems import Problem
-from segqa_dicom.web.viewer import root_path
 
 _LONGEST = 200
 _TEXTS = ("model", "structure", "rule", "status", "reviewer", "verdict", "study", "segmentation")
@@ -67,7 +68,7 @@ def draft_address(request: Request, task: Task, filters: WorklistFilters, what: 
     return address(request, f"/api/reviews/{what}/{_of(task.place)}", query)
 
 
-def _of(place: Place) -> str:
+def _of(place: SegmentRef) -> str:
     return f"{place.segmentation}/{place.segment}"
 
 

@@ -10,21 +10,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from segqa_dicom.assessment.codec import content_as_json, content_from_json
+from segqa_dicom.assessment.model import Purpose, Reviewer
 from segqa_dicom.findings.worklist import machine_segment
+from segqa_dicom.model import SegmentRef
 from segqa_dicom.pictures import OpenCase, scene, to_mm
-from segqa_dicom.report.review import Purpose, Reviewer
-from segqa_dicom.reviews.content import content_from_json
-from segqa_dicom.reviews.desk import DraftConflict, NotYours
-from segqa_dicom.reviews.model import (
-    Draft,
-    MachineCheck,
-    MachineSegment,
-    MachineView,
-    Place,
-    Task,
-    WorklistFilters,
-    content_as_json,
-)
+from segqa_dicom.reviews.workflow.desk import DraftConflict, NotYours
+from segqa_dicom.reviews.workflow.model import Draft, MachineCheck, MachineSegment, MachineView, Task, WorklistFilters
 from segqa_dicom.web.pages.addresses import filters_of, purpose_of, review_address, worklist_address
 from segqa_dicom.web.pages.guard import body_of, changing
 from segqa_dicom.web.pages.state import Pages, number_in, pages_of, reader_of, uid_in
@@ -35,12 +27,12 @@ _NO_STORE = {"Cache-Control": "no-store"}
 _FARTHEST_VOXEL = 1e6
 
 
-def place_in(request: Request) -> Place:
+def place_in(request: Request) -> SegmentRef:
     """The segment that an address names."""
-    return Place(uid_in(request.path_params, "segmentation"), number_in(request.path_params, "segment"))
+    return SegmentRef(uid_in(request.path_params, "segmentation"), number_in(request.path_params, "segment"))
 
 
-def machine_in(request: Request, place: Place) -> MachineSegment:
+def machine_in(request: Request, place: SegmentRef) -> MachineSegment:
     """What the machine says about a segment in short; raises `Problem` 404 if it does not know it. Blocks."""
     found = machine_segment(state_of(request).findings, place)
     if found is None:
@@ -181,7 +173,7 @@ async def _json(request: Request) -> dict[str, Any]:
     return found
 
 
-def _in_mm(request: Request, pages: Pages, place: Place, content: object) -> dict[str, Any]:
+def _in_mm(request: Request, pages: Pages, place: SegmentRef, content: object) -> dict[str, Any]:
     """The content with places in mm, of those that the page knows as voxels only."""
     findings = content.get("findings", []) if isinstance(content, dict) else None
     if not isinstance(content, dict) or not isinstance(findings, list):

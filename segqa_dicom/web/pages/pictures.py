@@ -10,15 +10,15 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from segqa_dicom.model import WHOLE
 from segqa_dicom.pictures import Plane, plane
 from segqa_dicom.pictures.scenes import focus_of
 from segqa_dicom.pictures.thumbnails import MEDIA_TYPE
-from segqa_dicom.report.review import WHOLE
-from segqa_dicom.report.windows import Window
+from segqa_dicom.rendering.windows import Window
+from segqa_dicom.web.dicomweb.validators import is_known
 from segqa_dicom.web.pages.drafts import machine_in, place_in
 from segqa_dicom.web.pages.state import number_in, pages_of, reader_of, uid_in
 from segqa_dicom.web.problems import Problem
-from segqa_dicom.web.validators import is_known
 
 THUMBNAIL_PX = 112
 _drawing = BoundedSemaphore(2)

@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, Response
 
 from segqa_dicom import __version__
 from segqa_dicom.web.pages.static import STATIC, static_version
-from segqa_dicom.web.viewer import root_path
+from segqa_dicom.web.pages.viewer import root_path
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "

@@ -10,16 +10,16 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from segqa_dicom.checks.vocabulary import SECTIONS, Term, Vocabulary
+from segqa_dicom.assessment.codec import LONGEST_COMMENT
+from segqa_dicom.assessment.model import Purpose, Reviewer, ReviewFinding, SegmentReview
+from segqa_dicom.assessment.vocabulary import SECTIONS, Term, Vocabulary
 from segqa_dicom.findings.worklist import machine_segments
-from segqa_dicom.report.review import Purpose, Reviewer, ReviewFinding, SegmentReview
-from segqa_dicom.reviews.content import LONGEST_COMMENT
-from segqa_dicom.reviews.model import (
+from segqa_dicom.model import SegmentRef
+from segqa_dicom.reviews.workflow.model import (
     Annotation,
     Draft,
     MachineSegment,
     MachineView,
-    Place,
     Progress,
     SignedReview,
     Task,
@@ -38,8 +38,8 @@ from segqa_dicom.web.pages.drafts import complaints, draft_as_json, following_ad
 from segqa_dicom.web.pages.guard import token_of
 from segqa_dicom.web.pages.state import Pages, page, pages_of, reader_of, shown
 from segqa_dicom.web.pages.users import shown_name
+from segqa_dicom.web.pages.viewer import root_path
 from segqa_dicom.web.state import state_of
-from segqa_dicom.web.viewer import root_path
 
 COMMANDS = {
     "own": ("q", "contour of this segment"),
@@ -72,7 +72,7 @@ def _values(
     request: Request,
     pages: Pages,
     reader: Reviewer,
-    place: Place,
+    place: SegmentRef,
     purpose: Purpose,
     filters: WorklistFilters,
 ) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def _page(
     }
 
 
-def _scene(request: Request, place: Place, draft: Draft) -> str:
+def _scene(request: Request, place: SegmentRef, draft: Draft) -> str:
     """Looks first at what the reader found; else the service says where."""
     mine = [one.location.point_mm for one in draft.content.findings if one.location]
     query = {"at": ",".join(f"{value:.3f}" for value in mine[0])} if mine else None
@@ -173,7 +173,7 @@ def _progress(pages: Pages, reader: Reviewer, filters: WorklistFilters) -> Progr
 
 
 def _neighbours(
-    request: Request, place: Place, filters: WorklistFilters
+    request: Request, place: SegmentRef, filters: WorklistFilters
 ) -> tuple[dict[str, str] | None, dict[str, str] | None]:
     """The segments before and after this one in its segmentation, by number."""
     wanted = WorklistFilters(segmentation=place.segmentation)

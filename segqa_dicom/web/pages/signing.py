@@ -9,18 +9,19 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from segqa_dicom.assessment.model import Purpose
 from segqa_dicom.findings.worklist import machine_segment
-from segqa_dicom.report.review import Purpose
-from segqa_dicom.reviews.model import MachineSegment, Place, Task, Unsigned, WorklistFilters, Written
+from segqa_dicom.model import SegmentRef
+from segqa_dicom.reviews.workflow.model import MachineSegment, Task, Unsigned, WorklistFilters, Written
 from segqa_dicom.viewer import study_link
 from segqa_dicom.web.pages.addresses import address, review_address, worklist_address
 from segqa_dicom.web.pages.guard import changing
 from segqa_dicom.web.pages.review import short_words
 from segqa_dicom.web.pages.state import page, pages_of, reader_of, shown
 from segqa_dicom.web.pages.users import adjudicators_of, shown_name
+from segqa_dicom.web.pages.viewer import root_path
 from segqa_dicom.web.problems import Problem
 from segqa_dicom.web.state import DICOM_WEB, state_of
-from segqa_dicom.web.viewer import root_path
 
 _KINDS = {"review": "review", "keyimg": "places in the images", "review_keyimg": "places in the images"}
 
@@ -51,7 +52,7 @@ async def _sign_page(request: Request, written: Sequence[Written]) -> Response:
 
     def ask() -> tuple[list[Unsigned], dict[str, MachineSegment | None]]:
         uids = {one.segmentation for one in written}
-        return desk.unsigned(reader), {uid: machine_segment(index, Place(uid, 0)) for uid in uids}
+        return desk.unsigned(reader), {uid: machine_segment(index, SegmentRef(uid, 0)) for uid in uids}
 
     unsigned, machines = await run_in_threadpool(ask)
     return await shown(
@@ -76,7 +77,7 @@ def _entry(request: Request, one: Unsigned) -> dict[str, Any]:
             {
                 "label": one.labels.get(said.segment_number, f"Segment {said.segment_number}"),
                 "link": review_address(
-                    request, Task(Place(one.segmentation, said.segment_number), one.purpose), WorklistFilters()
+                    request, Task(SegmentRef(one.segmentation, said.segment_number), one.purpose), WorklistFilters()
                 ),
                 **short_words(said, vocabulary),
             }

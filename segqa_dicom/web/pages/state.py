@@ -11,24 +11,25 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from segqa_dicom import log
+from segqa_dicom.assessment.model import Reviewer
+from segqa_dicom.assessment.vocabulary import Vocabulary
 from segqa_dicom.checks import RuleSet
-from segqa_dicom.checks.vocabulary import Vocabulary
 from segqa_dicom.errors import InputError, PeerError
+from segqa_dicom.model import SegmentRef
 from segqa_dicom.pictures import NoSuchPlane, NoSuchSegment, NothingToShow, OpenCases, Thumbnails
-from segqa_dicom.report.review import Reviewer
-from segqa_dicom.reviews.desk import NotYours, ReviewDesk
-from segqa_dicom.reviews.model import Annotation, Place
+from segqa_dicom.reviews.workflow.desk import NotYours, ReviewDesk
+from segqa_dicom.reviews.workflow.model import Annotation
 from segqa_dicom.web.pages.guard import token_of, with_token
 from segqa_dicom.web.pages.rendering import error_page, render
 from segqa_dicom.web.pages.users import Identify, shown_name
+from segqa_dicom.web.pages.viewer import root_path
 from segqa_dicom.web.pages.views import Views
 from segqa_dicom.web.problems import Problem
-from segqa_dicom.web.viewer import root_path
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def _none(_: Place) -> Sequence[Annotation]:
+def _none(_: SegmentRef) -> Sequence[Annotation]:
     return ()
 
 
@@ -44,7 +45,7 @@ class Readers:
     cases: OpenCases
     ruleset: RuleSet
     rules_text: str = ""
-    annotations: Callable[[Place], Sequence[Annotation]] = _none
+    annotations: Callable[[SegmentRef], Sequence[Annotation]] = _none
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from importlib import resources
 from starlette.requests import Request
 from starlette.responses import Response
 
+from segqa_dicom.web.dicomweb.validators import is_known
 from segqa_dicom.web.problems import Problem
-from segqa_dicom.web.validators import is_known
 
 STATIC = "/static"
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}

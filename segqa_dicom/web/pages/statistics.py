@@ -10,12 +10,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from segqa_dicom.reviews.agreement import AgreementReport, Rating, agreement, as_json
-from segqa_dicom.reviews.agreement_figure import agreement_figure, name_of_pair
-from segqa_dicom.reviews.export import MajorEdit, as_csv, as_references, major_edits
-from segqa_dicom.reviews.rule_evidence import evidence
-from segqa_dicom.reviews.rule_worth import as_json as worth_as_json
-from segqa_dicom.reviews.rule_worth import difference, proposal, rule_worth
+from segqa_dicom.reviews.exchange.export import MajorEdit, as_csv, as_references, major_edits
+from segqa_dicom.reviews.statistics.agreement import AgreementReport, Rating, agreement, as_json
+from segqa_dicom.reviews.statistics.agreement_figure import agreement_figure, name_of_pair
+from segqa_dicom.reviews.statistics.rule_evidence import evidence
+from segqa_dicom.reviews.statistics.rule_performance import as_json as worth_as_json
+from segqa_dicom.reviews.statistics.rule_performance import difference, proposal, rule_worth
 from segqa_dicom.web.pages.state import page, pages_of, reader_of, shown
 from segqa_dicom.web.pages.users import adjudicators_of
 from segqa_dicom.web.state import state_of

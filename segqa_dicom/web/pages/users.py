@@ -11,9 +11,9 @@ from typing import TypeAlias
 
 from starlette.requests import Request
 
+from segqa_dicom.assessment.model import Reviewer
 from segqa_dicom.config import ServiceSettings
 from segqa_dicom.errors import ConfigurationError
-from segqa_dicom.report.review import Reviewer
 from segqa_dicom.web.problems import Problem
 
 Identify: TypeAlias = Callable[[Request], Reviewer]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from segqa_dicom.archive import Archive
 from segqa_dicom.findings import FindingsIndex
-from segqa_dicom.model import CtVolume
-from segqa_dicom.reviews.machine import machine_view
-from segqa_dicom.reviews.model import Annotation, MachineView, Place
+from segqa_dicom.model import CtVolume, SegmentRef
+from segqa_dicom.reviews.workflow.machine import machine_view
+from segqa_dicom.reviews.workflow.model import Annotation, MachineView
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,8 @@ class Views:
     index: FindingsIndex
     archive: Archive
     folder: Path
-    annotations: Callable[[Place], Sequence[Annotation]]
+    annotations: Callable[[SegmentRef], Sequence[Annotation]]
 
-    def machine_view(self, place: Place, ct: CtVolume | None = None) -> MachineView | None:
+    def machine_view(self, place: SegmentRef, ct: CtVolume | None = None) -> MachineView | None:
         """All that the machine's documents say; None if there are none. Where things are it says with the CT only."""
         return machine_view(self.index, self.archive, place, self.folder, ct=ct)

@@ -10,14 +10,14 @@ from starlette.responses import Response
 
 from segqa_dicom.checks import all_rules
 from segqa_dicom.findings.worklist import SegmentationSummary, segmentations
-from segqa_dicom.reviews.model import WorklistFilters, WorklistRow
+from segqa_dicom.reviews.workflow.model import WorklistFilters, WorklistRow
 from segqa_dicom.viewer import document_link, study_link
 from segqa_dicom.web.pages.addresses import address, filters_of, query_of, review_address, worklist_address
 from segqa_dicom.web.pages.rendering import VERDICTS
 from segqa_dicom.web.pages.state import number_in, page, pages_of, reader_of, shown
 from segqa_dicom.web.pages.users import shown_name
+from segqa_dicom.web.pages.viewer import root_path
 from segqa_dicom.web.state import root_of, state_of
-from segqa_dicom.web.viewer import root_path
 
 ROWS = 50
 """Segments on a page."""

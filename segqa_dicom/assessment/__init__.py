@@ -1,0 +1,1 @@
+"""What a reader can say about segments: data, vocabulary, codec."""

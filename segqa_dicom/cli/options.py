@@ -1,0 +1,141 @@
+"""What commands about readers share: where things are, and tables of ratings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from segqa_dicom.errors import ConfigurationError, InputError
+
+if TYPE_CHECKING:
+    from segqa_dicom.findings import FindingsIndex
+    from segqa_dicom.ledger import Ledger
+    from segqa_dicom.reviews.exchange.tables import Table
+    from segqa_dicom.reviews.workflow.desk import ReviewDesk
+    from segqa_dicom.reviews.workflow.signed_reviews import ReviewMemory
+    from segqa_dicom.service import Setup
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+layout_option = click.option(
+    "--format",
+    "layout",
+    type=click.Choice(["aimi", "segmentation-review"]),
+    help="AIMI's quality tables, or annotations.csv of SegmentationReview.  [default: as the first line says]",
+)
+minor_changes_option = click.option(
+    "--minor-changes",
+    type=click.Choice(["3", "4"]),
+    help="What SegmentationReview's 2 (acceptable, minor changes) is: 3 minor edits needed, 4 stylistic edits only. "
+    "Needed where it occurs: its words leave both open.",
+)
+
+
+def where(command: _Command) -> _Command:
+    """The options that say which archive and which ledger."""
+    for option in (
+        click.option("--ledger", metavar="URL", help="As for `segqa serve`."),
+        click.option("--archive", metavar="DIR|URL", help="As for `segqa serve`.  [default: ./segqa-archive]"),
+    ):
+        command = option(command)
+    return command
+
+
+def read_ratings(
+    path: Path, *, layout: str | None, reader: str, minor_changes: str | None, reader_option: str
+) -> Table:
+    """A table of ratings, each with its reader.
+
+    reader : who rated, if the table does not say
+    reader_option : how that is given on the command line, for the message
+
+    Raises `ConfigurationError`, saying what to do, for a file that cannot be used as a whole.
+    """
+    from segqa_dicom.reviews.exchange.tables import Layout, decoded, read_table
+
+    try:
+        text = decoded(path.read_bytes())
+        chosen = Layout(layout) if layout else None
+        table = read_table(text, layout=chosen, reader=reader, minor_changes=minor_changes or "")
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    except InputError as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+    if any(not row.reader for row in table.rows):
+        raise ConfigurationError(f"{path} does not say who rated; give {reader_option}")
+    return table
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file, with its folder; raises `ConfigurationError` if that is not possible."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
+
+
+@dataclass
+class Office:
+    """Archive, ledger and index of findings."""
+
+    setup: Setup
+    ledger: Ledger
+    index: FindingsIndex
+
+    def __post_init__(self) -> None:
+        from segqa_dicom.reviews.workflow.signed_reviews import ReviewMemory
+
+        self.archive, self.vocabulary = self.setup.open_archive(), self.setup.ruleset().vocabulary
+        self.memory: ReviewMemory = ReviewMemory(
+            self.ledger,
+            self.archive,
+            self.index,
+            self.vocabulary,
+            folder=self.setup.work_folder,
+            limits=self.setup.review.limits(),
+        )
+
+    def desk(self) -> ReviewDesk:
+        """For what needs no pictures."""
+        from segqa_dicom.reviews.workflow.desk import ReviewDesk
+
+        return ReviewDesk(
+            ledger=self.ledger,
+            archive=self.archive,
+            index=self.index,
+            cases=None,
+            vocabulary=self.vocabulary,
+            settings=self.setup.settings,
+            folder=self.setup.work_folder,
+            limits=self.setup.review.limits(),
+        )
+
+
+@contextmanager
+def open_office(archive: str | None, ledger: str | None, *, make: bool = False) -> Iterator[Office]:
+    """What the options and the settings say; an index that is not there yet is made.
+
+    make : whether a folder that is not there yet becomes an archive; else it is a mistake (`ConfigurationError`)
+    """
+    from segqa_dicom.config import ServiceSettings, from_environment
+    from segqa_dicom.findings import FILE_NAME, FindingsIndex, reindex
+    from segqa_dicom.service import Setup
+
+    setup = Setup.from_settings(from_environment(ServiceSettings), archive=archive, ledger=ledger)
+    if not make and setup.is_folder and not Path(setup.archive).is_dir():
+        raise ConfigurationError(
+            f"there is no archive at {setup.archive}; `segqa serve` makes it, --archive names another"
+        )
+    setup.make_folders()
+    with setup.open_ledger() as opened:
+        opened.migrate()
+        office = Office(setup, opened, FindingsIndex(setup.data / FILE_NAME))
+        if not office.index.is_filled():
+            reindex(office.index, office.archive, folder=setup.work_folder, limits=setup.review.limits())
+        yield office

@@ -1,0 +1,1 @@
+"""DICOM bytes and standards: elements, headers, transfer syntaxes, limits, UIDs, multipart, DICOM JSON."""

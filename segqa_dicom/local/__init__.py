@@ -1,0 +1,1 @@
+"""Reviews of folders in child processes, with the time of each step."""

@@ -1,0 +1,1 @@
+"""Planes, windows, contours and PNG images."""

@@ -1,0 +1,1 @@
+"""Tables of ratings in and out, annotations of other programs."""

@@ -1,0 +1,1 @@
+"""Agreement of readers and performance of rules."""

@@ -1,0 +1,1 @@
+"""Worklist, drafts, signing, adjudication and repeats."""

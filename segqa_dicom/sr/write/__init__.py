@@ -1,0 +1,1 @@
+"""SR documents, one module per kind."""

@@ -1,0 +1,1 @@
+"""JSON interfaces beside DICOMweb."""

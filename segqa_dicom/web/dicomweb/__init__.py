@@ -1,0 +1,1 @@
+"""DICOMweb over a folder archive."""

@@ -1,0 +1,1 @@
+"""DICOMweb of an archive server, forwarded."""
