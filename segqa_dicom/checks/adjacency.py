@@ -21,7 +21,7 @@ from segqa_dicom.anatomy import (
 from segqa_dicom.checks.distance import distance_mm, is_within
 from segqa_dicom.checks.finding import Severity
 from segqa_dicom.checks.gates import cut_off
-from segqa_dicom.checks.registry import Result, Scope, SegmentResult, failed, not_run, noted, passed, rule, warned
+from segqa_dicom.checks.registry import Result, Scope, SegmentResult, Unit, failed, not_run, noted, passed, rule, warned
 from segqa_dicom.checks.ruleset import Limits
 from segqa_dicom.checks.subject import MeasuredSegment, MeasuredSegmentation
 from segqa_dicom.model import PointMm
@@ -42,6 +42,7 @@ def _shared(part: MeasuredSegment, other: MeasuredSegment, context: MeasuredSegm
     "Part lies in its whole",
     scope=Scope.SEGMENT,
     severity=Severity.WARNING,
+    unit=Unit.RATIO,
     source="anatomy",
     gate="parts whose whole is a segment, too; complete ones where the labels of both exclude each other",
 )
@@ -65,10 +66,10 @@ def inside(part: MeasuredSegment, context: MeasuredSegmentation, limits: Limits)
     # Voxels that touch at a corner are as far apart as their diagonal.
     limit = max(limits["max_distance_mm"], float(np.linalg.norm(part.ct.geometry.spacing_mm)))
     if is_within(part, whole, context, limit):
-        return passed(limit=limit)
+        return passed(limit=limit, unit=Unit.MM)
     distance = distance_mm(part, whole, context)
     message = f"lies {distance:.0f} mm away from {whole.label}, of which it is a part (limit {limit:.0f} mm)"
-    return warned(message, value=distance, limit=limit, location_mm=part.anchor_mm)
+    return warned(message, value=distance, limit=limit, unit=Unit.MM, location_mm=part.anchor_mm)
 
 
 def _whole(part: MeasuredSegment, context: MeasuredSegmentation) -> MeasuredSegment | None:
@@ -89,6 +90,7 @@ def _whole(part: MeasuredSegment, context: MeasuredSegmentation) -> MeasuredSegm
     "Shares voxels with another organ",
     scope=Scope.SEGMENT,
     severity=Severity.WARNING,
+    unit=Unit.RATIO,
     source="anatomy: pairs in docs/structures.md",
     gate="pairs of which the table of structures says so; duplicates and all other overlaps: T5",
 )
@@ -137,6 +139,7 @@ def _common_mm(part: MeasuredSegment, other: MeasuredSegment, context: MeasuredS
     "Lies where it belongs",
     scope=Scope.SEGMENT,
     severity=Severity.WARNING,
+    unit=Unit.MM,
     source="anatomy: neighbours and positions in docs/structures.md",
     gate="the other structure is a segment, too, and the image cuts off neither; sides: of the midline of the spine",
 )
@@ -260,6 +263,7 @@ def _is_mirrored(part: MeasuredSegment, context: MeasuredSegmentation, margin: f
     "Piece of lung below the lung",
     scope=Scope.SEGMENT,
     severity=Severity.ERROR,
+    unit=Unit.MM,
     source="TotalSegmentator issue 245",
     gate="lungs and lobes in several components; the liver or L3 is a segment, too",
 )
@@ -305,4 +309,5 @@ def _dense(part: MeasuredSegment, context: MeasuredSegmentation, number: int, li
         f"a separate piece of {part.component_ml(number):.1f} mL has a median of {value:.0f} HU: no lung "
         f"(limit {limits['max_median_hu']:.0f} HU)"
     )
-    return warned(message, value=value, limit=limits["max_median_hu"], location_mm=part.component_mm(number))
+    where = part.component_mm(number)
+    return warned(message, value=value, limit=limits["max_median_hu"], unit=Unit.HU, location_mm=where)

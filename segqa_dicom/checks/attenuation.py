@@ -9,7 +9,7 @@ from __future__ import annotations
 from segqa_dicom.anatomy import Group
 from segqa_dicom.checks.finding import Severity
 from segqa_dicom.checks.gates import cut_off, is_near_metal
-from segqa_dicom.checks.registry import Scope, SegmentResult, not_run, passed, rule, warned
+from segqa_dicom.checks.registry import Scope, SegmentResult, Unit, not_run, passed, rule, warned
 from segqa_dicom.checks.ruleset import Limits
 from segqa_dicom.checks.subject import MeasuredSegment, MeasuredSegmentation
 from segqa_dicom.measures.results import AIR_BELOW_HU, DENSE_ABOVE_HU, FAT_HU
@@ -23,6 +23,7 @@ _METAL = "metal is near: HU there may be artefacts"
     "Median HU",
     scope=Scope.SEGMENT,
     severity=Severity.WARNING,
+    unit=Unit.HU,
     source="windows by structure, with and without contrast agent: docs/structures.md",
     gate="CT in HU; structures that have a window; no metal near; of what the image cuts off only larger pieces",
 )
@@ -57,6 +58,7 @@ def _window(low: float | None, high: float | None) -> str:
     "Voxels with impossible HU",
     scope=Scope.SEGMENT,
     severity=Severity.WARNING,
+    unit=Unit.RATIO,
     source="proposal; HU of fat: body-composition convention",
     gate="CT in HU; complete lungs, solid organs and muscles; no metal near; not what H1 complains about",
 )

@@ -9,6 +9,7 @@ from segqa_dicom.checks.registry import (
     Scope,
     SegmentResult,
     SeriesResults,
+    Unit,
     listing,
     noted,
     passed,
@@ -85,6 +86,7 @@ def sided_code(part: MeasuredSegment, _context: MeasuredSegmentation, _limits: L
     "One identity, two segments",
     scope=Scope.SEGMENTATION,
     severity=Severity.WARNING,
+    unit=Unit.COUNT,
     source="MOOSE's table in the Imaging Data Commons: gluteus minimus coded as gluteus medius",
 )
 def shared_identity(context: MeasuredSegmentation, _limits: Limits) -> SeriesResults:

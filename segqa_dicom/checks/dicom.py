@@ -9,6 +9,7 @@ from segqa_dicom.checks.registry import (
     Scope,
     SegmentResult,
     SeriesResults,
+    Unit,
     failed,
     listing,
     noted,
@@ -27,6 +28,7 @@ from segqa_dicom.model import SegmentationType
     "Referenced images",
     scope=Scope.SEGMENTATION,
     severity=Severity.ERROR,
+    unit=Unit.COUNT,
     source="OHIF issues 4030 and 3936: a SEG without its images is not shown",
 )
 def referenced_images(context: MeasuredSegmentation, _limits: Limits) -> SeriesResults:
@@ -69,6 +71,7 @@ def frame_of_reference(context: MeasuredSegmentation, _limits: Limits) -> Series
     "Frames lie on CT slices",
     scope=Scope.SEGMENTATION,
     severity=Severity.ERROR,
+    unit=Unit.MM,
     source="dcmqi issues 425, 430, 439, 449, 473 and 489",
 )
 def frame_positions(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
@@ -91,6 +94,7 @@ def frame_positions(context: MeasuredSegmentation, limits: Limits) -> SeriesResu
             "source; they were put where their position says",
             value=float(facts.mismatched_sources),
             limit=0.0,
+            unit=Unit.COUNT,
         )
     if facts.type is SegmentationType.FRACTIONAL:
         yield noted("FRACTIONAL: a voxel counts from half of Maximum Fractional Value on")
@@ -101,6 +105,7 @@ def frame_positions(context: MeasuredSegmentation, limits: Limits) -> SeriesResu
     "CT series is complete and even",
     scope=Scope.CASE,
     severity=Severity.ERROR,
+    unit=Unit.COUNT,
     source="QuantitativeReporting issue 264; PS3.3, section C.7.6.2",
 )
 def ct_slices(case: MeasuredCase, _limits: Limits) -> SeriesResults:
@@ -127,6 +132,7 @@ def ct_slices(case: MeasuredCase, _limits: Limits) -> SeriesResults:
             f"CT slice distances vary from {low:.4g} to {high:.4g} mm: volumes use the true distances, surface "
             f"distances {case.ct.geometry.slice_spacing_mm:.4g} mm throughout",
             value=high - low,
+            unit=Unit.MM,
         )
     yield from _unused_images(case)
     if facts.single_slice:
@@ -244,6 +250,7 @@ def _name(context: MeasuredSegmentation) -> str:
     "Gantry tilt",
     scope=Scope.CASE,
     severity=Severity.WARNING,
+    unit=Unit.DEGREE,
     source="PS3.3, section C.8.2.1: slices of a tilted gantry form a sheared stack",
 )
 def tilt(case: MeasuredCase, _limits: Limits) -> SeriesResults:

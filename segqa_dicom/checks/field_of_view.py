@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from segqa_dicom.checks.finding import Severity
-from segqa_dicom.checks.registry import Scope, SegmentResult, failed, noted, passed, rule, warned
+from segqa_dicom.checks.registry import Scope, SegmentResult, Unit, failed, noted, passed, rule, warned
 from segqa_dicom.checks.ruleset import Limits
 from segqa_dicom.checks.subject import MeasuredSegment, MeasuredSegmentation
 from segqa_dicom.model import PointMm
@@ -36,6 +36,7 @@ def scan_ends(part: MeasuredSegment, _context: MeasuredSegmentation, _limits: Li
     "Reaches edge of the field of view",
     scope=Scope.SEGMENT,
     severity=Severity.WARNING,
+    unit=Unit.COUNT,
     source="TotalSegmentator issues 34 and 245",
 )
 def field_of_view(part: MeasuredSegment, _context: MeasuredSegmentation, _limits: Limits) -> SegmentResult:
@@ -64,6 +65,7 @@ def field_of_view(part: MeasuredSegment, _context: MeasuredSegmentation, _limits
     "Lies outside the body",
     scope=Scope.SEGMENT,
     severity=Severity.ERROR,
+    unit=Unit.RATIO,
     source="TotalSegmentator issues 34 and 245",
     gate="CT in HU",
 )
@@ -89,6 +91,7 @@ def outside_body(part: MeasuredSegment, _context: MeasuredSegmentation, limits: 
     "Extends beyond the CT",
     scope=Scope.SEGMENT,
     severity=Severity.ERROR,
+    unit=Unit.COUNT,
     source="TotalSegmentator issue 245, dcmqi issue 430",
 )
 def beyond_ct(part: MeasuredSegment, context: MeasuredSegmentation, _limits: Limits) -> SegmentResult:

@@ -17,6 +17,11 @@ class Outcome(StrEnum):
     FAIL = "fail"
     NOT_RUN = "not_run"
 
+    @property
+    def is_violation(self) -> bool:
+        """Whether the rule is not kept."""
+        return self in (Outcome.WARNING, Outcome.FAIL)
+
 
 class Severity(StrEnum):
     """How much an outcome matters; outcomes that are not a complaint are INFO."""
@@ -38,11 +43,17 @@ SEVERITY_ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
 """Worst first."""
 
 
+def is_failed(outcome: Outcome, severity: Severity) -> bool:
+    """Whether an outcome counts as failed: the rule is not kept, with severity warning or error."""
+    return outcome.is_violation and severity is not Severity.INFO
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """The outcome of one rule on one segment.
 
-    `value` and `limit` are numbers in the unit that the rule states; `location_mm` is where to look, in LPS mm.
+    value, limit : measured number and threshold, in `unit` (UCUM); None where the rule has none
+    location_mm : LPS mm; None = not located
     """
 
     rule: str
@@ -52,11 +63,12 @@ class Check:
     value: float | None = None
     limit: float | None = None
     location_mm: PointMm | None = None
+    unit: str = "1"
 
     @property
     def is_failed(self) -> bool:
-        """Whether it counts as a failed check: a complaint of severity warning or error."""
-        return self.outcome in (Outcome.WARNING, Outcome.FAIL) and self.severity is not Severity.INFO
+        """Whether it counts as failed."""
+        return is_failed(self.outcome, self.severity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +87,12 @@ class Finding:
     location_mm: PointMm | None = None
     sop_instance_uids: tuple[str, ...] = ()
     structure_keys: tuple[str, ...] = ()
+    unit: str = "1"
 
     @property
     def is_failed(self) -> bool:
-        """Whether it is a complaint of severity warning or error."""
-        return self.outcome in (Outcome.WARNING, Outcome.FAIL) and self.severity is not Severity.INFO
+        """Whether it counts as failed."""
+        return is_failed(self.outcome, self.severity)
 
 
 def verdict_of(checks: Iterable[Check | Finding]) -> Verdict:

@@ -17,7 +17,7 @@ from segqa_dicom.anatomy import Side, opposite_key
 from segqa_dicom.checks import numbering
 from segqa_dicom.checks.chains import MAX_SHIFT, Chain, Shift, centre, chain_of, members, name_of, span
 from segqa_dicom.checks.finding import Severity
-from segqa_dicom.checks.registry import Result, Scope, SeriesResults, failed, listing, rule, warned
+from segqa_dicom.checks.registry import Result, Scope, SeriesResults, Unit, failed, listing, rule, warned
 from segqa_dicom.checks.ruleset import Limits
 from segqa_dicom.checks.sides import CROSSES_MIDLINE
 from segqa_dicom.checks.subject import MeasuredCase, MeasuredSegment, MeasuredSegmentation
@@ -61,6 +61,7 @@ def _is_mirrored(context: MeasuredSegmentation) -> bool:
     "One result differs from all others",
     scope=Scope.CASE,
     severity=Severity.WARNING,
+    unit=Unit.RATIO,
     source="proposal; disagreement of an ensemble is the best simple detector of failures (Zenk 2025)",
     gate="structures of three results or more; not what another number or the other side explains (X4)",
 )
@@ -137,6 +138,7 @@ def _under_another_label(case: MeasuredCase, at: int, part: MeasuredSegment, eno
     "Levels numbered otherwise, or sides exchanged",
     scope=Scope.CASE,
     severity=Severity.ERROR,
+    unit=Unit.COUNT,
     source="proposal: the shift at which the levels of two results agree; TotalSegmentator issues 309 and 465",
     gate="at least 2 levels that two results share; a single result: its ribs against each other and the spine",
 )

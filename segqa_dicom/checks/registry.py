@@ -15,6 +15,18 @@ from segqa_dicom.checks.finding import Outcome, Severity
 from segqa_dicom.model import PointMm
 
 
+class Unit(StrEnum):
+    """Units of the values and limits of rules, as UCUM codes."""
+
+    NONE = "1"
+    COUNT = "{count}"
+    RATIO = "{ratio}"
+    MM = "mm"
+    ML = "mL"
+    DEGREE = "deg"
+    HU = "[hnsf'U]"
+
+
 class Scope(StrEnum):
     """What a rule function is called with, once for each."""
 
@@ -29,6 +41,7 @@ class Rule:
 
     severity : the worst it can say
     gate : when it is meaningful
+    unit : of value and limit, where an outcome states no other
     source : paper, repository, clause or issue behind it
     """
 
@@ -39,6 +52,7 @@ class Rule:
     gate: str
     source: str
     function: Callable[..., Any]
+    unit: Unit = Unit.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +62,7 @@ class Result:
     segments : indices of the segments it is about, the one to blame first (rules about a segmentation; rules about a
         case: segments of the first one of `segmentations`)
     segmentations : indices of the segmentations it is about, likewise (rules about a case)
+    unit : of value and limit; None = that of the rule
     """
 
     outcome: Outcome
@@ -58,6 +73,7 @@ class Result:
     location_mm: PointMm | None = None
     segments: tuple[int, ...] = ()
     segmentations: tuple[int, ...] = ()
+    unit: Unit | None = None
 
 
 GROUPS = "FTLSRCHVXDK"
@@ -72,14 +88,21 @@ def all_rules() -> tuple[Rule, ...]:
 
 
 def rule(
-    rule_id: str, title: str, *, scope: Scope, severity: Severity, source: str, gate: str = "always"
+    rule_id: str,
+    title: str,
+    *,
+    scope: Scope,
+    severity: Severity,
+    source: str,
+    gate: str = "always",
+    unit: Unit = Unit.NONE,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function as a rule."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         if rule_id in _defined:
             raise ValueError(f"rule {rule_id} is defined twice")
-        _defined[rule_id] = Rule(rule_id, title, scope, severity, gate, source, function)
+        _defined[rule_id] = Rule(rule_id, title, scope, severity, gate, source, function, unit)
         return function
 
     return register
@@ -90,9 +113,11 @@ def rule_titles() -> dict[str, str]:
     return {entry.id: entry.title for entry in all_rules()}
 
 
-def passed(message: str = "", *, value: float | None = None, limit: float | None = None) -> Result:
-    """Nothing to complain about."""
-    return Result(Outcome.PASS, Severity.INFO, message, value, limit)
+def passed(
+    message: str = "", *, value: float | None = None, limit: float | None = None, unit: Unit | None = None
+) -> Result:
+    """The rule is kept."""
+    return Result(Outcome.PASS, Severity.INFO, message, value, limit, unit=unit)
 
 
 def not_run(reason: str) -> Result:

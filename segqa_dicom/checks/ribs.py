@@ -31,7 +31,7 @@ from segqa_dicom.checks.chains import (
     span,
 )
 from segqa_dicom.checks.finding import Severity
-from segqa_dicom.checks.registry import Result, Scope, SeriesResults, failed, noted, rule, warned
+from segqa_dicom.checks.registry import Result, Scope, SeriesResults, Unit, failed, noted, rule, warned
 from segqa_dicom.checks.ruleset import Limits
 from segqa_dicom.checks.subject import MeasuredSegment, MeasuredSegmentation
 from segqa_dicom.measures.crops import point_distances
@@ -48,6 +48,7 @@ _FLOATING = 12
     "Pairs of ribs, and how many",
     scope=Scope.SEGMENTATION,
     severity=Severity.WARNING,
+    unit=Unit.COUNT,
     source="TotalSegmentator issue 309: shifted labels, patients with 11 pairs",
     gate="ribs that are complete and whose counterpart would be in the image; both sides numbered alike (X4)",
 )
@@ -153,6 +154,7 @@ class _Piece:
     "Piece of the neighbouring rib",
     scope=Scope.SEGMENTATION,
     severity=Severity.ERROR,
+    unit=Unit.COUNT,
     source="In Search of Truth (segmentation-comparison): ribs that continue as their neighbour",
     gate="ribs in several pieces that the image does not cut off",
 )
@@ -247,6 +249,7 @@ def _distance_mm(part: MeasuredSegment, one: NDArray[np.float64], other: NDArray
     "Gap between rib and vertebra",
     scope=Scope.SEGMENTATION,
     severity=Severity.WARNING,
+    unit=Unit.MM,
     source="TotalSegmentator issue 29: the training data leave a gap; CADS looks within 10 voxels of the spine",
     gate="ribs whose head is in the image; most ribs of the segmentation have no gap; both sides numbered alike (X4)",
 )
@@ -307,6 +310,7 @@ def _points_around(
     "Order of the ribs",
     scope=Scope.SEGMENTATION,
     severity=Severity.ERROR,
+    unit=Unit.COUNT,
     source="anatomy",
     gate="ribs whose heads are in the image",
 )

@@ -68,6 +68,7 @@ def _segment_checks(part: MeasuredSegment, context: MeasuredSegmentation, rulese
                     value=found.value,
                     limit=found.limit,
                     location_mm=found.location_mm,
+                    unit=found.unit or rule.unit,
                 )
             )
     return tuple(checks)
@@ -79,7 +80,7 @@ def _segmentation_findings(context: MeasuredSegmentation, ruleset: RuleSet) -> t
         for found in rule.function(context, ruleset.rules[rule.id]):
             keys = tuple(context.segments[index].key for index in found.segments)
             uids = (context.segmentation.record.sop_instance_uid,)
-            findings.append(_finding(rule.id, found, uids, tuple(dict.fromkeys(keys))))
+            findings.append(_finding(rule, found, uids, tuple(dict.fromkeys(keys))))
     return _worst_first(findings)
 
 
@@ -90,13 +91,13 @@ def _case_findings(case: MeasuredCase, ruleset: RuleSet) -> tuple[Finding, ...]:
             about = found.segmentations or range(len(case.segmentations))
             uids = tuple(case.segmentations[index].segmentation.record.sop_instance_uid for index in about)
             keys = tuple(case.segmentations[about[0]].segments[index].key for index in found.segments)
-            findings.append(_finding(rule.id, found, uids, tuple(dict.fromkeys(keys))))
+            findings.append(_finding(rule, found, uids, tuple(dict.fromkeys(keys))))
     return _worst_first(findings)
 
 
-def _finding(rule_id: str, found: Result, uids: tuple[str, ...], keys: tuple[str, ...]) -> Finding:
+def _finding(rule: Rule, found: Result, uids: tuple[str, ...], keys: tuple[str, ...]) -> Finding:
     return Finding(
-        rule=rule_id,
+        rule=rule.id,
         outcome=found.outcome,
         severity=found.severity,
         message=found.message,
@@ -105,6 +106,7 @@ def _finding(rule_id: str, found: Result, uids: tuple[str, ...], keys: tuple[str
         location_mm=found.location_mm,
         sop_instance_uids=uids,
         structure_keys=keys,
+        unit=found.unit or rule.unit,
     )
 
 

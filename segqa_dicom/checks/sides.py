@@ -6,7 +6,7 @@ from segqa_dicom.anatomy import Group, Side, opposite_key, rib_asymmetry
 from segqa_dicom.checks.chains import left_offset
 from segqa_dicom.checks.finding import Severity
 from segqa_dicom.checks.gates import cut_off
-from segqa_dicom.checks.registry import Scope, SegmentResult, SeriesResults, failed, not_run, passed, rule, warned
+from segqa_dicom.checks.registry import Scope, SegmentResult, SeriesResults, Unit, failed, not_run, passed, rule, warned
 from segqa_dicom.checks.ruleset import Limits
 from segqa_dicom.checks.subject import MeasuredSegment, MeasuredSegmentation
 
@@ -32,6 +32,7 @@ def _x(part: MeasuredSegment) -> float:
     "Left and right",
     scope=Scope.SEGMENT,
     severity=Severity.ERROR,
+    unit=Unit.MM,
     source="Krishnaswamy 2024 (arXiv 2406.14486), extended to one-sided structures by the midline of the spine",
     gate="structures with a side in their codes",
 )
@@ -72,6 +73,7 @@ def _against_midline(part: MeasuredSegment, middle: float, margin: float) -> Seg
     "Left and right differ in size",
     scope=Scope.SEGMENT,
     severity=Severity.WARNING,
+    unit=Unit.RATIO,
     source="Krishnaswamy 2024 (arXiv 2406.14486): ribs; 0.25 for other pairs is a proposal",
     gate="pairs of which both are complete",
 )
@@ -108,6 +110,7 @@ def _allowed_difference(part: MeasuredSegment, limits: Limits) -> float:
     "Whole segmentation flipped",
     scope=Scope.SEGMENTATION,
     severity=Severity.ERROR,
+    unit=Unit.RATIO,
     source="TotalSegmentator issues 144 and 229",
     gate="at least 3 pairs",
 )

@@ -31,7 +31,7 @@ from segqa_dicom.checks.chains import (
 )
 from segqa_dicom.checks.finding import Severity
 from segqa_dicom.checks.numbering import lies_on, sacrum
-from segqa_dicom.checks.registry import Result, Scope, SeriesResults, failed, noted, rule, warned
+from segqa_dicom.checks.registry import Result, Scope, SeriesResults, Unit, failed, noted, rule, warned
 from segqa_dicom.checks.ruleset import Limits
 from segqa_dicom.checks.subject import MeasuredSegment, MeasuredSegmentation
 
@@ -59,6 +59,7 @@ def _centres(context: MeasuredSegmentation) -> dict[int, Point]:
     "Order along the spine",
     scope=Scope.SEGMENTATION,
     severity=Severity.ERROR,
+    unit=Unit.COUNT,
     source="anatomy; TotalSegmentator issue 291 (neighbours exchanged or mixed)",
     gate="at least 3 complete vertebrae",
 )
@@ -158,6 +159,7 @@ def _out_of_order(path: Sequence[int], centres: Mapping[int, Point], min_step_mm
     "Skipped level",
     scope=Scope.SEGMENTATION,
     severity=Severity.WARNING,
+    unit=Unit.COUNT,
     source="VerSe numbering of levels; 11 or 13 thoracic and 4 or 6 lumbar vertebrae are variants (S6)",
     gate="between complete vertebrae, or the lowest one and the sacrum",
 )
@@ -297,6 +299,7 @@ def _at_missing_level(piece: _Piece, own: Point, centres: Mapping[int, Point]) -
     "Interleaved vertebrae",
     scope=Scope.SEGMENTATION,
     severity=Severity.ERROR,
+    unit=Unit.COUNT,
     source="TotalSegmentator vertebrae_pp; contact alone is normal at the facet joints",
     gate="complete vertebrae; pieces that S4 does not name",
 )
@@ -340,6 +343,7 @@ def _beyond(piece: _Piece, centres: Mapping[int, Point], limits: Limits) -> int 
     "Mixed vertebra",
     scope=Scope.SEGMENTATION,
     severity=Severity.ERROR,
+    unit=Unit.RATIO,
     source="TotalSegmentator issues 291 and 394: a radiologist found mixed vertebrae in 10-15 % of the training cases",
     gate="complete vertebrae",
 )
@@ -374,6 +378,7 @@ def mixed(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
     "Volume step along the spine",
     scope=Scope.SEGMENTATION,
     severity=Severity.WARNING,
+    unit=Unit.RATIO,
     source="mean ratios of neighbours 0.97-1.12 (whole vertebrae, NLST) and 0.93-1.40 (bodies, Limthongkul 2010)",
     gate="complete neighbours from T1 to L5 beside no gap in the numbering (S2)",
 )
@@ -422,6 +427,7 @@ _ADDITIONAL = re.compile(r"\b(T13|L6)\b")
     "Number of vertebrae",
     scope=Scope.SEGMENTATION,
     severity=Severity.INFO,
+    unit=Unit.COUNT,
     source="VerSe 2020: 77 of 300 people have a variant of the numbering",
     gate="the whole thoracic or lumbar spine in the image",
 )

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from segqa_dicom.anatomy import Group, are_exclusive, may_overlap
 from segqa_dicom.checks.finding import Severity
 from segqa_dicom.checks.gates import cut_off
-from segqa_dicom.checks.registry import Result, Scope, SegmentResult, failed, not_run, passed, rule, warned
+from segqa_dicom.checks.registry import Result, Scope, SegmentResult, Unit, failed, not_run, passed, rule, warned
 from segqa_dicom.checks.ruleset import Limits
 from segqa_dicom.checks.subject import MeasuredSegment, MeasuredSegmentation
 
@@ -18,6 +18,7 @@ from segqa_dicom.checks.subject import MeasuredSegment, MeasuredSegmentation
     "Number of separate parts",
     scope=Scope.SEGMENT,
     severity=Severity.ERROR,
+    unit=Unit.COUNT,
     source="Krishnaswamy 2024 (arXiv 2406.14486), with exceptions by structure and by share",
     gate="structures that have a known number of parts; not truncated",
 )
@@ -50,6 +51,7 @@ def _number(allowed: int) -> str:
     "Islands",
     scope=Scope.SEGMENT,
     severity=Severity.WARNING,
+    unit=Unit.COUNT,
     source="TotalSegmentator vertebrae_pp: components below 100 mm3 are dropped",
     gate="structures that have a known number of parts",
 )
@@ -82,6 +84,7 @@ def _islands(part: MeasuredSegment, limits: Limits) -> NDArray[np.intp]:
     "Holes",
     scope=Scope.SEGMENT,
     severity=Severity.WARNING,
+    unit=Unit.RATIO,
     source="proposal; 1 % is not calibrated",
     gate="complete structures that have no cavity or wall of their own (bowel, vessels, airways, skull, bladder)",
 )
@@ -107,6 +110,7 @@ def holes(part: MeasuredSegment, _context: MeasuredSegmentation, limits: Limits)
     "Missing slices",
     scope=Scope.SEGMENT,
     severity=Severity.WARNING,
+    unit=Unit.COUNT,
     source="AIMI reviewers' comments: last slice wrong",
 )
 def missing_slices(part: MeasuredSegment, context: MeasuredSegmentation, limits: Limits) -> SegmentResult:
@@ -176,6 +180,7 @@ def _middle(part: MeasuredSegment, context: MeasuredSegmentation, below: int, ab
     "Duplicate or overlapping segments",
     scope=Scope.SEGMENT,
     severity=Severity.ERROR,
+    unit=Unit.RATIO,
     source="DICOM SEG permits overlap (PS3.3, section C.8.20.3); anatomy mostly does not",
     gate="parts and wholes, tissues and regions exempt from the overlap limit; organs that exclude each other: C2",
 )

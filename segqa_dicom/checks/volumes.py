@@ -9,7 +9,7 @@ from __future__ import annotations
 from segqa_dicom.anatomy import Range, volume_ratios
 from segqa_dicom.checks.finding import Severity
 from segqa_dicom.checks.gates import cut_off, is_child, sex_of
-from segqa_dicom.checks.registry import Scope, SegmentResult, not_run, passed, rule, warned
+from segqa_dicom.checks.registry import Scope, SegmentResult, Unit, not_run, passed, rule, warned
 from segqa_dicom.checks.ruleset import Limits
 from segqa_dicom.checks.subject import MeasuredSegment, MeasuredSegmentation
 
@@ -62,6 +62,7 @@ def _interval(part: MeasuredSegment, margin: float) -> Range | None:
     "Far too small",
     scope=Scope.SEGMENT,
     severity=Severity.WARNING,
+    unit=Unit.ML,
     source="proposal; CADS drops structures below 10 % of the median; volumes: docs/structures.md",
     gate=_GATE,
 )
@@ -87,6 +88,7 @@ def minimum(part: MeasuredSegment, _context: MeasuredSegmentation, limits: Limit
     "Outside the reference volumes",
     scope=Scope.SEGMENT,
     severity=Severity.WARNING,
+    unit=Unit.ML,
     source="limits that 95 % of people lie between, by sex: Kim 2021, Jasper 2022, Krishnaswamy 2024 and others",
     gate=f"{_GATE}; not what V1 complains about",
 )
@@ -125,6 +127,7 @@ def _number(volume: float) -> str:
     "Ratio of two volumes",
     scope=Scope.SEGMENT,
     severity=Severity.WARNING,
+    unit=Unit.RATIO,
     source="Kim 2021 (Radiology): liver over spleen, central 95 %",
     gate=f"{_GATE}, both of the two; not what V1 or V2 complain about",
 )

@@ -419,7 +419,7 @@ class _CaseBook:
                 yield ("whole segmentation" if at is not None else "case"), _statement(finding, self.titles, who)
         for (at, _), segment in ((place, self.segment(place)) for place in self.identity_of):
             for check in segment.checks:
-                if check.outcome in (Outcome.WARNING, Outcome.FAIL) and not check.is_failed:
+                if check.outcome.is_violation and not check.is_failed:
                     yield segment.segment.label, _statement(check, self.titles, [Who(at)])
 
     def heat_map(self) -> list[Row]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from segqa_dicom.checks.finding import Outcome, Severity
+from segqa_dicom.checks.finding import Severity
 from segqa_dicom.report.model import CaseReport
 
 
@@ -38,9 +38,9 @@ def _complaints(report: CaseReport) -> Iterator[Complaint]:
         uids = (segmentation.record.sop_instance_uid,)
         for segment in segmentation.segments:
             for check in segment.checks:
-                if check.outcome in (Outcome.WARNING, Outcome.FAIL):
+                if check.outcome.is_violation:
                     yield Complaint(check.rule, check.severity, uids, (segment.structure_key,))
     findings = [*report.findings, *(one for part in report.segmentations for one in part.findings)]
     for finding in findings:
-        if finding.outcome in (Outcome.WARNING, Outcome.FAIL):
+        if finding.outcome.is_violation:
             yield Complaint(finding.rule, finding.severity, finding.sop_instance_uids, finding.structure_keys)
