@@ -35,11 +35,16 @@ def _lines(rows: Iterable[Sequence[object]]) -> str:
 
 
 def spreadsheet_cell(value: object) -> object:
-    """A value for a cell of CSV: what a spreadsheet would run as a formula becomes a text, nothing becomes empty."""
+    """A value for a cell of CSV: what a spreadsheet would run as a formula becomes a text, None becomes empty.
+
+    The coordinates of a point are separated by spaces.
+    """
     if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA):
         return f"'{value}"
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
     return "" if value is None else value
 
 
@@ -58,6 +63,7 @@ def write_parquet(pages: Iterable[Sequence[Row]], path: Path) -> int:
         "int": pa.int32(),
         "bool": pa.bool_(),
         "float | None": pa.float64(),
+        "PointMm | None": pa.list_(pa.float64()),
     }
     schema = pa.schema([(one.name, kinds[str(one.type)]) for one in fields(Row)])
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")

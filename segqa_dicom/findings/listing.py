@@ -10,17 +10,17 @@ from typing import Any
 
 from segqa_dicom.dicom.uids import normalised_uid
 from segqa_dicom.errors import Inconsistent, InputError
-from segqa_dicom.findings.index import CURRENT, VALUE_TYPES, FindingsIndex, json_list
+from segqa_dicom.findings.index import FindingsIndex
+from segqa_dicom.findings.schema import COUNT_COLUMNS, CURRENT, json_list
+from segqa_dicom.model import Code, PointMm
 from segqa_dicom.sr import codes
-from segqa_dicom.sr.interpretation import CHECK, OUTCOMES, FindingKind
+from segqa_dicom.sr.interpretation import FindingKind
+from segqa_dicom.sr.outcomes import OUTCOMES, SEVERITIES
 
-SEVERITIES = ("error", "warning", "info")
 VERDICTS = ("unusable", "review", "usable")
 KINDS = {kind.name.lower(): kind for kind in FindingKind}
-_COUNTED = {"PASS": "n_pass", "WARN": "n_warn", "FAIL": "n_fail", "NOTRUN": "n_notrun", "": "n_other"}
 _DATE = re.compile(r"([0-9]{8})?(-)?([0-9]{8})?\Z")
 _MOST_CHARACTERS = 256
-_TEXT = VALUE_TYPES.index("TEXT")
 _NAMES = {
     "scheme": codes.SCHEME,
     "complaint": codes.SEGMENTATION_FINDING.value,
@@ -72,9 +72,10 @@ class Row:
 
     segment_number : 0 = it is about the whole segmentation or case
     structure, scheme, meaning : what the segment is said to be; structure_name is its name in our table, if it is there
-    rule, outcome, severity : of a check; empty for others. Severity follows from outcome and verdict
+    rule, outcome, severity : of a check; empty for others
     title : of the rule, or the concept name
-    value, unit : of a measurement
+    value, limit, unit : of a check, or of a measurement, which has no limit; the unit as UCUM code
+    location_mm : of a check, LPS mm; None = not located
     verdict, risk : of the segment, or of the whole
     date : of the document, YYYY-MM-DD
     model, version : of what made the SEG
@@ -96,7 +97,9 @@ class Row:
     outcome: str
     severity: str
     value: float | None
+    limit: float | None
     unit: str
+    location_mm: PointMm | None
     detail: str
     verdict: str
     risk: float | None
@@ -234,7 +237,7 @@ class _Question:
         self._outcomes = _wanted_outcomes(filters)
         self._groups, self._group_values = self._on_groups()
         self._outcome_codes = self._concepts(OUTCOMES)
-        self._rule_names = self._concepts([f"{CHECK}{rule}" for rule in filters.rule]) if filters.rule else {}
+        self._rule_names = self._concepts([codes.check_code(rule).value for rule in filters.rule])
 
     def counts(self) -> list[tuple[int, int]]:
         """(document, number of its findings), the newest document first; without those that have none."""
@@ -258,7 +261,7 @@ class _Question:
             f"{_SELECT} FROM document d {joined} {_LOOK_UPS} WHERE d.id = :document AND {where}"
             " ORDER BY g.number, i.position LIMIT :limit OFFSET :offset"
         )
-        given = {**values, **_NAMES, "document": document, "text": _TEXT, "limit": limit, "offset": offset}
+        given = {**values, **_NAMES, "document": document, "limit": limit, "offset": offset}
         cursor = self._connection.execute(sql, given)
         names = [one[0] for one in cursor.description]
         return [_row(dict(zip(names, row, strict=True))) for row in cursor]
@@ -283,8 +286,7 @@ class _Question:
                 f" AND i.measurement_group = g.number WHERE {where} GROUP BY i.document"
             )
             return sql, values
-        terms = [_counted(outcome, severity) for outcome, severity in self._outcomes]
-        total = " + ".join(f"({term})" for term in terms) or "0"
+        total = " + ".join(f"g.{COUNT_COLUMNS[wanted]}" for wanted in self._outcomes) or "0"
         sql = f"SELECT g.document, SUM({total}) FROM measurement_group g WHERE {self._groups}"  # noqa: S608
         values = dict(self._group_values)
         if self._narrows_documents():
@@ -317,11 +319,9 @@ class _Question:
         if not outcome:
             return f"i.finding != {int(FindingKind.CHECK)}"
         code = self._outcome_codes.get(outcome, -1)
-        # The index of names knows the code; whether it is a finding only the item itself, which is further away.
-        is_check = (
-            f"i.code = {code}" if self._filters.rule else f"i.finding = {int(FindingKind.CHECK)} AND i.code = {code}"
-        )
-        return f"({is_check} AND {_severity_of_warning(severity)})" if outcome == "WARN" else f"({is_check})"
+        # The index of names has code and severity; whether it is a finding only the item itself, which is further away.
+        is_check = "" if self._filters.rule else f"i.finding = {int(FindingKind.CHECK)} AND "
+        return f"({is_check}i.code = {code} AND i.severity = {SEVERITIES.index(severity)})"
 
     def _on_groups(self) -> tuple[str, dict[str, object]]:
         """Conditions on groups `g`."""
@@ -401,30 +401,15 @@ def structures(connection: sqlite3.Connection, wanted: Sequence[str]) -> list[in
 
 
 def _wanted_outcomes(filters: Filters) -> list[tuple[str, str]]:
-    """(outcome, severity) of the findings that come into question; outcome "" is what has none."""
-    outcomes = filters.outcome or (*OUTCOMES, "")
-    severities = filters.severity or SEVERITIES
-    if filters.kind and "check" not in filters.kind:
-        outcomes = tuple(one for one in outcomes if not one)
-    elif filters.kind == ("check",):
-        outcomes = tuple(one for one in outcomes if one)
-    possible = {"FAIL": ("error",), "WARN": ("warning", "info"), "": ("",) if not filters.severity else ()}
+    """(outcome, severity) of the findings that the filters admit; ("", "") is what is no outcome of a check."""
+    wants_checks = not filters.kind or "check" in filters.kind
+    wants_others = not (filters.outcome or filters.severity or filters.kind == ("check",))
     return [
         (outcome, severity)
-        for outcome in dict.fromkeys(outcomes)
-        for severity in possible.get(outcome, ("info",))
-        if severity in severities or not severity
+        for outcome, severity in COUNT_COLUMNS
+        if (wants_checks and outcome in (filters.outcome or OUTCOMES) and severity in (filters.severity or SEVERITIES))
+        or (wants_others and not outcome)
     ]
-
-
-def _counted(outcome: str, severity: str) -> str:
-    column = f"g.{_COUNTED[outcome]}"
-    return f"{column} * ({_severity_of_warning(severity)})" if outcome == "WARN" else column
-
-
-def _severity_of_warning(severity: str) -> str:
-    """A segment is usable if nothing of severity warning or error complains: then a warning is only worth knowing."""
-    return "g.verdict != 'usable'" if severity == "warning" else "g.verdict = 'usable'"
 
 
 def _is_structure(wanted: str, value: str | None, scheme: str | None, site: str | None, name: str, words: str) -> bool:
@@ -451,14 +436,13 @@ _SELECT = """
 SELECT d.study_instance_uid, d.ct_series, d.sop_instance_uid, d.content_date, d.observers, d.segmentation_name,
   d.model AS device, d.is_own, i.finding, i.number, g.segment, g.verdict, g.risk, seg.value AS seg,
   source.value AS source_series, structure.label, structure.meaning, structure.name AS structure_name,
-  found.value AS structure, found.scheme, side.meaning AS laterality, name.value AS name, name.meaning AS title,
+  found.value AS structure, found.scheme, side.meaning AS laterality, name.value AS name, name.scheme AS name_scheme,
+  name.meaning AS title,
   code.value AS code, code.meaning AS code_meaning, unit.value AS unit, said.value AS said,
   segmentation.series_description, segmentation.model, segmentation.version,
-  CASE WHEN i.finding = 1 THEN (
-    SELECT detail.value FROM item x JOIN text detail ON detail.id = x.text
-    WHERE x.document = i.document AND x.measurement_group = i.measurement_group AND +x.name = i.name
-      AND x.value_type = :text LIMIT 1)
-  WHEN name.value = :complaint AND name.scheme = :scheme THEN (
+  i.severity, o.value AS outcome_value, o.value_limit, o.unit AS outcome_unit, o.x_mm, o.y_mm, o.z_mm,
+  message.value AS message,
+  CASE WHEN name.value = :complaint AND name.scheme = :scheme THEN (
     SELECT detail.value FROM item x JOIN text detail ON detail.id = x.text JOIN concept noted ON noted.id = x.name
     WHERE x.document = i.document AND x.measurement_group = i.measurement_group AND x.position > i.position
       AND noted.value = :details AND noted.scheme = :scheme ORDER BY x.position LIMIT 1) END AS detail,
@@ -475,13 +459,14 @@ LEFT JOIN concept code ON code.id = i.code
 LEFT JOIN concept unit ON unit.id = i.unit
 LEFT JOIN text said ON said.id = i.text
 LEFT JOIN segmentation ON segmentation.sop_instance_uid = seg.value
+LEFT JOIN outcome o ON o.document = i.document AND o.measurement_group = i.measurement_group AND o.position = i.position
+LEFT JOIN text message ON message.id = o.message
 """
 
 
 def _row(found: Mapping[str, Any]) -> Row:
     is_check = found["finding"] == FindingKind.CHECK
-    outcome = found["code"] if is_check else ""
-    title = found["title"] or found["name"] or ""
+    concept = Code(found["name"] or "", found["name_scheme"] or "", found["title"] or "")
     date = found["content_date"]
     return Row(
         study=found["study_instance_uid"],
@@ -495,13 +480,15 @@ def _row(found: Mapping[str, Any]) -> Row:
         structure_name=found["structure_name"] or "",
         laterality=found["laterality"] or "",
         kind=FindingKind(found["finding"]).name.lower(),
-        rule=found["name"].removeprefix(CHECK) if is_check else "",
-        title=title.removeprefix("Check: ") if is_check else title,
-        outcome=outcome,
-        severity=_severity(outcome, found["verdict"]),
-        value=found["number"],
-        unit=found["unit"] or "",
-        detail=(found["detail"] if is_check else _said(found)) or "",
+        rule=codes.rule_of(concept) if is_check else "",
+        title=codes.rule_title(concept) if is_check else concept.meaning or concept.value,
+        outcome=found["code"] if is_check else "",
+        severity=SEVERITIES[found["severity"]] if is_check else "",
+        value=found["outcome_value"] if is_check else found["number"],
+        limit=found["value_limit"],
+        unit=(found["outcome_unit"] if is_check else found["unit"]) or "",
+        location_mm=None if found["x_mm"] is None else (found["x_mm"], found["y_mm"], found["z_mm"]),
+        detail=(found["message"] if is_check else _said(found)) or "",
         verdict=found["verdict"],
         risk=found["risk"],
         document=found["sop_instance_uid"],
@@ -515,12 +502,6 @@ def _row(found: Mapping[str, Any]) -> Row:
 
 def _said(found: Mapping[str, Any]) -> Any:
     return found["said"] or found["detail"] or found["code_meaning"] or found["code"]
-
-
-def _severity(outcome: str, verdict: str) -> str:
-    if outcome == "WARN":
-        return "info" if verdict == "usable" else "warning"
-    return {"": "", "FAIL": "error"}.get(outcome, "info")
 
 
 def _device(found: Mapping[str, Any]) -> str:

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from segqa_dicom.archive.folder_search import UnsupportedQuestion, known_attribute
 from segqa_dicom.dicom.uids import normalised_uid
 from segqa_dicom.errors import Inconsistent
-from segqa_dicom.findings.index import RELATIONS, VALUE_TYPES, FindingsIndex, json_list
+from segqa_dicom.findings.index import FindingsIndex
+from segqa_dicom.findings.schema import RELATIONS, VALUE_TYPES, json_list
 
 CONTENT = "ContentSequence"
 MOST_ITEMS = 9

@@ -6,18 +6,19 @@ is the newer one.
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from segqa_dicom.findings.index import CURRENT, FindingsIndex, json_list
+from segqa_dicom.findings.index import FindingsIndex
 from segqa_dicom.findings.listing import VERDICTS, structures
+from segqa_dicom.findings.schema import CURRENT, json_list
 from segqa_dicom.findings.segments import MachineSegment, WorklistFilters
-from segqa_dicom.model import SegmentRef
+from segqa_dicom.model import Code, SegmentRef
 from segqa_dicom.sr import codes
 from segqa_dicom.sr.ascii import clipped
-from segqa_dicom.sr.interpretation import CHECK
+from segqa_dicom.sr.outcomes import OUTCOMES, SEVERITIES, RuleOutcome
 
 WHOLE_LABEL = "Whole segmentation"
 REASON_LENGTH = 300
@@ -25,7 +26,6 @@ REASON_LENGTH = 300
 _FEW_REPORTS = 30
 _RANKS = (*VERDICTS, "")
 _OUTCOME_RANKS = {"FAIL": 0, "WARN": 1, "NOTRUN": 2, "PASS": 3}
-_TITLE = "Check: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +84,6 @@ class _Report:
     searched: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class RuleOutcome:
-    """What a rule says in a document: about a segment, or about the whole.
-
-    outcome : "PASS", "WARN", "FAIL", "NOTRUN"
-    message : empty if there is none, or if of several outcomes of a rule it is not told whose it is
-    is_complaint : it counts; a warning may be a mere note
-    """
-
-    rule: str
-    title: str
-    outcome: str
-    message: str
-    is_complaint: bool
-
-
 # ------------------------------------------------------------------------------------------------------ segments
 
 
@@ -146,7 +130,7 @@ def machine_segment(index: FindingsIndex, place: SegmentRef) -> MachineSegment |
         return found[0] if found else None
     with index.reading() as connection:
         for report in _reports(connection, filters):
-            complaints = _complaints(connection, [(report.number, 0)])[report.number, 0]
+            failed = _failed(connection, [(report.number, 0)])[report.number, 0]
             return MachineSegment(
                 place=place,
                 study=report.study,
@@ -155,8 +139,8 @@ def machine_segment(index: FindingsIndex, place: SegmentRef) -> MachineSegment |
                 structure="",
                 verdict=report.verdict,
                 risk=report.risk,
-                reason=_reason(complaints),
-                rules=_rules(complaints),
+                reason=_reason(failed),
+                rules=_rules(failed),
                 model=report.model,
                 report=report.uid,
             )
@@ -186,8 +170,8 @@ class _Question:
             conditions.append("s.structure IN (SELECT value FROM json_each(:structures))")
             self._values["structures"] = json_list(structures(connection, [filters.structure]))
         if filters.rule:
-            conditions.append(_COMPLAINS)
-            self._values["rule"] = f"{CHECK}{filters.rule}"
+            conditions.append(_FAILS)
+            self._values["rule"] = codes.check_code(filters.rule).value
         for word, operator, places in (("only", "IN", only), ("without", "NOT IN", without or None)):
             if places is not None:
                 conditions.append(f"{_PLACE} {operator} (SELECT value FROM json_each(:{word}))")  # noqa: S608
@@ -213,8 +197,8 @@ _OF_FEW = "s.document IN (SELECT value FROM json_each(:documents))"
 _OF_MANY = f"+{_OF_FEW}"
 _PLACE = "s.segmentation || ' ' || s.segment"
 """One text for both: pairs SQLite looks up one by one."""
-_COMPLAINS = (
-    "(s.document, s.number) IN (SELECT document, number FROM complaint WHERE name IN"  # noqa: S608 - our own words
+_FAILS = (
+    "(s.document, s.number) IN (SELECT document, number FROM failed_check WHERE name IN"  # noqa: S608 - our own words
     f" (SELECT id FROM concept WHERE value = :rule AND scheme = '{codes.SCHEME}'))"
 )
 
@@ -225,13 +209,13 @@ def _segments(
     rows: Sequence[tuple[str, int, int, int, int, float, int]],
 ) -> list[MachineSegment]:
     groups = [(row[3], row[4]) for row in rows]
-    told = _complaints(connection, [*groups, *{(document, 0): None for document, _ in groups}])
+    outcomes = _failed(connection, groups)
     known = _structures(connection, {row[6] for row in rows})
     sources = _source_series(connection, groups)
     found = []
     for segmentation, segment, rank, document, group, risk, structure in rows:
         report, (label, name) = reports[document], known.get(structure, ("", ""))
-        complaints = explained(told[document, group], told[document, 0], label, name)
+        failed = outcomes[document, group]
         found.append(
             MachineSegment(
                 place=SegmentRef(segmentation, segment),
@@ -241,8 +225,8 @@ def _segments(
                 structure=name,
                 verdict=_RANKS[rank],
                 risk=risk,
-                reason=_reason(complaints),
-                rules=_rules(complaints),
+                reason=_reason(failed),
+                rules=_rules(failed),
                 model=report.model,
                 report=report.uid,
             )
@@ -336,7 +320,7 @@ def _rank(verdict: str) -> int:
 def _whole_reasons(connection: sqlite3.Connection, reports: Mapping[int, _Report]) -> dict[int, str]:
     """Why segmentations did not pass, by report."""
     bad = [number for number, report in reports.items() if report.verdict in ("unusable", "review")]
-    whole = _complaints(connection, [(number, 0) for number in bad])
+    whole = _failed(connection, [(number, 0) for number in bad])
     reasons = {number: _reason(whole[number, 0]) for number in bad if whole[number, 0]}
     unexplained = [number for number in bad if number not in reasons]
     worst = connection.execute(
@@ -400,93 +384,56 @@ def _report(row: tuple[int, str, str, str, str, str, str, float, str, str | None
 def rule_outcomes(
     connection: sqlite3.Connection, groups: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], list[RuleOutcome]]:
-    """What rules say in groups of documents, by their numbers (group 0 = the whole): worst first, else in their order.
-
-    A document has the outcomes of all rules and then what there is to say about them, by the same names. Where a rule
-    has several outcomes, its texts are told apart by their order, if there is one for each.
-    """
+    """Outcomes of rules by (document, group); group 0 = the whole. Failed ones first, the worst at the top."""
     rows = connection.execute(
-        "SELECT i.document, i.measurement_group, name.value, name.meaning, code.value, said.value"  # noqa: S608
+        "SELECT i.document, i.measurement_group, i.position, name.value, name.meaning, code.value, i.severity,"
+        " o.value, o.value_limit, COALESCE(o.unit, ''), o.x_mm, o.y_mm, o.z_mm, COALESCE(o.segments, '[]'),"
+        " COALESCE(message.value, '')"
         " FROM json_each(?) AS wanted CROSS JOIN item i"
         " ON i.document = json_extract(wanted.value, '$[0]')"
-        " AND i.measurement_group = json_extract(wanted.value, '$[1]')"
-        f" CROSS JOIN concept name ON name.id = i.name AND name.scheme = '{codes.SCHEME}'"
-        f" AND name.value >= '{CHECK}' AND name.value < 'CHK.'"
-        " LEFT JOIN concept code ON code.id = i.code LEFT JOIN text said ON said.id = i.text"
+        " AND i.measurement_group = json_extract(wanted.value, '$[1]') AND i.severity IS NOT NULL"
+        " CROSS JOIN concept name ON name.id = i.name CROSS JOIN concept code ON code.id = i.code"
+        " LEFT JOIN outcome o ON o.document = i.document AND o.measurement_group = i.measurement_group"
+        " AND o.position = i.position LEFT JOIN text message ON message.id = o.message"
         " ORDER BY i.document, i.measurement_group, i.position",
         (json_list(groups),),
     )
-    outcomes: dict[tuple[int, int], list[tuple[str, str, str]]] = {group: [] for group in groups}
-    texts: dict[tuple[int, int, str], list[str]] = {}
-    complaining = _complaining(connection, {document for document, _ in groups})
-    for document, group, name, title, outcome, text in rows:
-        if outcome is not None:
-            outcomes[document, group].append((name, title, outcome))
-        elif text:
-            texts.setdefault((document, group, name), []).append(text)
-    return {
-        group: _worst_first(
-            found,
-            {name: texts.get((*group, name), []) for name, _, _ in found},
-            {name for name, _, outcome in found if outcome in ("FAIL", "WARN") and (*group, name) in complaining},
+    found: dict[tuple[int, int], list[RuleOutcome]] = {group: [] for group in groups}
+    for document, group, position, name, meaning, outcome, severity, value, limit, unit, x, y, z, numbers, text in rows:
+        concept = Code(name, codes.SCHEME, meaning)
+        one = RuleOutcome(
+            position=position,
+            group=group,
+            rule=codes.rule_of(concept),
+            title=codes.rule_title(concept),
+            outcome=outcome,
+            severity=SEVERITIES[severity],
+            value=value,
+            limit=limit,
+            unit=unit,
+            location_mm=None if x is None else (x, y, z),
+            segments=tuple(json.loads(numbers)),
+            message=text,
         )
-        for group, found in outcomes.items()
-    }
+        found[document, group].append(one)
+    return {group: sorted(outcomes, key=_worst_first) for group, outcomes in found.items()}
 
 
-def _complaining(connection: sqlite3.Connection, documents: Iterable[int]) -> set[tuple[int, int, str]]:
-    """(document, group, name of the rule) of the complaints of documents."""
-    rows = connection.execute(
-        "SELECT complaint.document, complaint.number, concept.value FROM json_each(?) AS wanted"
-        " CROSS JOIN complaint ON complaint.document = wanted.value JOIN concept ON concept.id = complaint.name",
-        (json_list(documents),),
-    )
-    return {(row[0], row[1], row[2]) for row in rows}
+def _worst_first(one: RuleOutcome) -> tuple[bool, int]:
+    return not one.is_failed, _OUTCOME_RANKS.get(one.outcome, len(OUTCOMES))
 
 
-def _worst_first(
-    outcomes: Sequence[tuple[str, str, str]], texts: Mapping[str, Sequence[str]], complaining: Collection[str]
-) -> list[RuleOutcome]:
-    count = Counter(name for name, _, _ in outcomes)
-    seen: Counter[str] = Counter()
-    found = []
-    for name, title, outcome in outcomes:
-        at, said = seen[name], texts[name]
-        seen[name] += 1
-        message = said[at] if at < len(said) and len(said) == count[name] else ""
-        is_complaint = outcome in ("FAIL", "WARN") and name in complaining
-        found.append(RuleOutcome(name.removeprefix(CHECK), title.removeprefix(_TITLE), outcome, message, is_complaint))
-    return sorted(found, key=lambda one: (not one.is_complaint, _OUTCOME_RANKS.get(one.outcome, 9)))
-
-
-def _complaints(
+def _failed(
     connection: sqlite3.Connection, groups: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], list[RuleOutcome]]:
     found = rule_outcomes(connection, groups)
-    return {group: [one for one in outcomes if one.is_complaint] for group, outcomes in found.items()}
+    return {group: [one for one in outcomes if one.is_failed] for group, outcomes in found.items()}
 
 
-def explained(
-    own: Sequence[RuleOutcome], whole: Sequence[RuleOutcome], label: str, structure: str
-) -> list[RuleOutcome]:
-    """Outcomes of a segment; what is said once about several structures is taken from where it stands.
-
-    label, structure : what the segment is called, and what it is in our table; either may be empty
-    """
-    names = [name.casefold() for name in (label, structure, structure.replace("_", " ")) if name]
-    found = []
-    for one in own:
-        same = [other for other in whole if other.rule == one.rule and other.message]
-        naming = [other for other in same if any(name in other.message.casefold() for name in names)]
-        chosen = naming or (same if len(same) == 1 else [])
-        found.append(replace(one, message=chosen[0].message) if chosen and not one.message else one)
-    return found
+def _reason(failed: Sequence[RuleOutcome]) -> str:
+    reasons = [one.message or one.title or one.rule for one in failed]
+    return clipped("; ".join(dict.fromkeys(reasons)), REASON_LENGTH)
 
 
-def _reason(complaints: Sequence[RuleOutcome]) -> str:
-    said = [one.message or one.title or one.rule for one in complaints]
-    return clipped("; ".join(dict.fromkeys(said)), REASON_LENGTH)
-
-
-def _rules(complaints: Sequence[RuleOutcome]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(one.rule for one in complaints))
+def _rules(failed: Sequence[RuleOutcome]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(one.rule for one in failed))

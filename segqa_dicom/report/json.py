@@ -7,15 +7,11 @@ from typing import Any, TypeAlias
 
 from segqa_dicom.checks import Check, Finding
 from segqa_dicom.measures.results import PairComparison
-from segqa_dicom.model import Code, CodedStructure, PointMm
+from segqa_dicom.model import Code, CodedStructure
 from segqa_dicom.report.model import CaseReport, SegmentationReport, SegmentReport
+from segqa_dicom.report.rounding import rounded, rounded_point
 
 Json: TypeAlias = dict[str, Any]
-
-_MM_DIGITS = 4
-"""Digits behind the point of positions in mm: a tenth of a micrometre is more than any scanner states."""
-_DIGITS = 9
-"""Digits behind the point of other numbers; what lies beyond is rounding noise of the arithmetic."""
 
 
 def document_entry(kind: str, path: str, sop_instance_uid: str, references: Sequence[str]) -> Json:
@@ -53,8 +49,8 @@ def _segmentation(part: SegmentationReport) -> Json:
         "segmentation_type": part.type.value,
         "path": record.path,
         "model": {"name": record.model_name, "version": record.model_version},
-        "mean_dice": _number(part.mean_dice),
-        "risk": _number(part.risk),
+        "mean_dice": rounded(part.mean_dice),
+        "risk": rounded(part.risk),
         "findings": [_finding(finding) for finding in part.findings],
         "segments": [_segment(segment) for segment in part.segments],
     }
@@ -68,21 +64,21 @@ def _segment(report: SegmentReport) -> Json:
         "label": report.segment.label,
         "structure": _structure(report.structure_key, report.segment.codes),
         "voxel_count": shape.voxel_count,
-        "volume_ml": _number(shape.volume_ml),
-        "mean_hu": _number(intensity.mean_hu if intensity else None),
-        "sd_hu": _number(intensity.sd_hu if intensity else None),
-        "min_hu": _number(intensity.min_hu if intensity else None),
-        "max_hu": _number(intensity.max_hu if intensity else None),
-        "median_hu": _number(intensity.median_hu if intensity else None),
+        "volume_ml": rounded(shape.volume_ml),
+        "mean_hu": rounded(intensity.mean_hu if intensity else None),
+        "sd_hu": rounded(intensity.sd_hu if intensity else None),
+        "min_hu": rounded(intensity.min_hu if intensity else None),
+        "max_hu": rounded(intensity.max_hu if intensity else None),
+        "median_hu": rounded(intensity.median_hu if intensity else None),
         "component_count": shape.components.count,
-        "largest_component_fraction": _number(shape.components.largest_fraction),
-        "centroid_mm": _point(shape.centroid_mm),
+        "largest_component_fraction": rounded(shape.components.largest_fraction),
+        "centroid_mm": rounded_point(shape.centroid_mm),
         "bounding_box": None if box is None else {"start": list(box.start), "stop": list(box.stop)},
         "truncated": report.truncated,
         "verdict": report.verdict.value,
-        "risk": _number(report.risk),
+        "risk": rounded(report.risk),
         "named_by": [finding.rule for finding in report.findings],
-        "mean_dice": _number(report.mean_dice),
+        "mean_dice": rounded(report.mean_dice),
         "checks": [_check(check) for check in report.checks],
     }
 
@@ -107,9 +103,10 @@ def _check(check: Check | Finding) -> Json:
         "outcome": check.outcome.value,
         "severity": check.severity.value,
         "message": check.message,
-        "value": _number(check.value),
-        "limit": _number(check.limit),
-        "location_mm": _point(check.location_mm),
+        "value": rounded(check.value),
+        "limit": rounded(check.limit),
+        "unit": None if check.value is None and check.limit is None else str(check.unit),
+        "location_mm": rounded_point(check.location_mm),
     }
 
 
@@ -130,25 +127,17 @@ def _comparison(pair: PairComparison) -> Json:
                 "structure_key": segment.structure_key,
                 "evaluated_segment": segment.evaluated_segment,
                 "reference_segment": segment.reference_segment,
-                "dice": _number(segment.dice),
-                "iou": _number(segment.iou),
-                "nsd": _number(segment.nsd),
+                "dice": rounded(segment.dice),
+                "iou": rounded(segment.iou),
+                "nsd": rounded(segment.nsd),
                 "tolerance_mm": segment.tolerance_mm,
-                "hd_mm": _number(segment.hd_mm),
-                "hd95_mm": _number(segment.hd95_mm),
-                "assd_mm": _number(segment.assd_mm),
-                "volume_difference_percent": _number(segment.volume_difference_percent),
+                "hd_mm": rounded(segment.hd_mm),
+                "hd95_mm": rounded(segment.hd95_mm),
+                "assd_mm": rounded(segment.assd_mm),
+                "volume_difference_percent": rounded(segment.volume_difference_percent),
             }
             for segment in pair.segments
         ],
         "only_evaluated": list(pair.only_evaluated),
         "only_reference": list(pair.only_reference),
     }
-
-
-def _number(value: float | None) -> float | None:
-    return None if value is None else round(float(value), _DIGITS)
-
-
-def _point(point: PointMm | None) -> list[float] | None:
-    return None if point is None else [round(value, _MM_DIGITS) for value in point]

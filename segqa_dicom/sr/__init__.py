@@ -16,9 +16,10 @@ from pathlib import Path
 from segqa_dicom.model import Code
 from segqa_dicom.report.model import CaseReport
 from segqa_dicom.sr import codes
+from segqa_dicom.sr.kinds import MACHINE_KINDS, Kind
 from segqa_dicom.sr.predecessors import EarlierDocument, documents_of, predecessors, read_earlier
 from segqa_dicom.sr.write.compare import Mode, compare_document, pairs_to_write
-from segqa_dicom.sr.write.document import MACHINE_KINDS, MAX_GROUPS, Context, Document, Kind, case_key
+from segqa_dicom.sr.write.document import MAX_GROUPS, Context, Document, case_key
 from segqa_dicom.sr.write.evidence import Predecessor
 from segqa_dicom.sr.write.header import SOP_CLASS_UID, is_own_sr
 from segqa_dicom.sr.write.key_images import keyimg_document

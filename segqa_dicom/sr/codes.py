@@ -1,19 +1,22 @@
 """Every code that our documents use; the private ones with a definition each.
 
-A private code is defined once, in `PRIVATE`; the page that explains them is made from there (`markdown_table`).
+A private code is defined once, in `private_codes`; the page that explains them is made from there (`markdown_table`).
 Standard codes are literals too: pydicom does not know those that came with PS3.16 2026 (130920 to 130923) yet.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 
 from segqa_dicom.assessment.model import Purpose
 from segqa_dicom.assessment.vocabulary import default_vocabulary
 from segqa_dicom.checks.finding import Outcome, Verdict
+from segqa_dicom.checks.finding import Severity as CheckSeverity
+from segqa_dicom.checks.registry import Unit
 from segqa_dicom.model import Code
 from segqa_dicom.sr.ascii import ascii_text, clipped
+from segqa_dicom.sr.kinds import Kind
+from segqa_dicom.sr.private_codes import PRIVATE
 
 SCHEME = "99SEGQA"
 """Designator of our private coding scheme (PS3.16, section 8: private designators start with 99)."""
@@ -21,157 +24,6 @@ SCHEME_NAME = "Segmentation QA codes"
 MEANING_LENGTH = 64
 VALUE_LENGTH = 16
 """Longer ones go to Long Code Value, which OHIF and dcmqi do not read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Definition:
-    """One private code: its meaning, what kind of thing it is, its unit, and what exactly it says."""
-
-    meaning: str
-    use: str
-    text: str
-    unit: str = ""
-
-
-PRIVATE: dict[str, Definition] = {
-    "QAREPORT": Definition(
-        "Segmentation Quality Report",
-        "document title",
-        "Title of `report`, `compare` and `review`. Not 126000: OHIF shows a document of that title as markers only, "
-        "and as a black viewport if a group has no coordinates.",
-    ),
-    "LCS": Definition(
-        "Largest component share",
-        "measurement",
-        "100 * voxels of the largest 26-connected component / voxels of the segment.",
-        "%",
-    ),
-    "NCC": Definition(
-        "Number of connected components",
-        "measurement",
-        "Number of 26-connected components of the segment, however small.",
-        "{count}",
-    ),
-    "HUSD": Definition(
-        "Standard deviation of attenuation",
-        "measurement",
-        "Standard deviation of the HU of all voxels of the segment, of the population (divided by n).",
-        "[hnsf'U]",
-    ),
-    "RISK": Definition(
-        "Risk score",
-        "measurement",
-        "0 or more; a higher score means: look at it earlier. It ranks structures, it is not a probability.",
-        "{ratio}",
-    ),
-    "NFAIL": Definition(
-        "Number of failed checks",
-        "measurement",
-        "Number of checks of the structure that complain with severity warning or error. In the key findings a finding "
-        "that is not a check of one structure counts as one more.",
-        "{count}",
-    ),
-    "SDSC": Definition(
-        "Surface Dice Similarity Coefficient",
-        "measurement",
-        "Share of both surfaces, by area and pooled, that lies within the tolerance (Algorithm Parameters) of the "
-        "other; 0 to 1. Also called normalised surface Dice. Nikolov 2021, surfel look-up.",
-        "{ratio}",
-    ),
-    "HD": Definition(
-        "Hausdorff Distance",
-        "measurement",
-        "Largest distance from a point of either surface to the other surface; surfels as in Nikolov 2021.",
-        "mm",
-    ),
-    "HD95": Definition(
-        "Hausdorff Distance 95th percentile",
-        "measurement",
-        "The larger of the two 95th percentiles, weighted by area, of the distances from one surface to the other.",
-        "mm",
-    ),
-    "ASSD": Definition(
-        "Average Symmetric Surface Distance",
-        "measurement",
-        "Mean distance, weighted by area, of the points of both surfaces, pooled, to the other surface.",
-        "mm",
-    ),
-    "VDIFF": Definition(
-        "Relative Volume Difference",
-        "measurement",
-        "100 * (volume of the evaluated segment - volume of the reference segment) / volume of the reference segment; "
-        "positive if the evaluated segment is larger.",
-        "%",
-    ),
-    "REFSEG": Definition(
-        "Reference segment of comparison",
-        "reference",
-        'The segment that another one, its "Source of Measurement", was compared with. It is not taken for true.',
-    ),
-    "SEGQC": Definition(
-        "Segmentation quality",
-        "verdict",
-        "What the rules say together about a segment, or in the Qualitative Evaluations about the whole SEG.",
-    ),
-    "QC-FAIL": Definition("Failed", "verdict", "A rule of severity error failed (JSON: `unusable`)."),
-    "QC-REVIEW": Definition(
-        "Needs review", "verdict", "A rule of severity warning failed, none of severity error (JSON: `review`)."
-    ),
-    "QC-PASS": Definition("Passed", "verdict", "No rule of severity warning or error failed (JSON: `usable`)."),
-    "PASS": Definition("Passed", "outcome of a check", "The rule was evaluated and is kept."),
-    "WARN": Definition("Warning", "outcome of a check", "The rule is not kept, by less than what makes it fail."),
-    "FAIL": Definition("Failed", "outcome of a check", "The rule is not kept."),
-    "NOTRUN": Definition(
-        "Not evaluated", "outcome of a check", "The rule does not apply here, or could not be evaluated."
-    ),
-    "UNCODED": Definition(
-        "Structure without a code", "finding", "The SEG gives no Segmented Property Type Code for the segment."
-    ),
-    "SEGFIND": Definition(
-        "Segmentation finding",
-        "finding of a reader",
-        "What a reader complains about in a segment, or in the whole SEG. Its severity, location and comment lie below "
-        "it; viewers that do not show these show `FINDNOTE`, which follows.",
-    ),
-    "FINDNOTE": Definition(
-        "Details of finding",
-        "finding of a reader",
-        "The finding above in words: its name, severity and comment, and whether it is located.",
-    ),
-    "SEVERITY": Definition("Severity of finding", "finding of a reader", "How much the finding matters to the reader."),
-    "LOCATION": Definition(
-        "Location of finding",
-        "finding of a reader",
-        "LPS mm of the point, or of the centre of the box: `(x, y, z)`; of a box, then its lowest and highest corner: "
-        "`(x, y, z) box (x, y, z) to (x, y, z)`.",
-    ),
-    "RATING": Definition("Overall rating", "judgement of a reader", "How usable the segment is to the reader."),
-    "ACTION": Definition("Proposed action", "judgement of a reader", "What should be done with the segment."),
-    "CONFIDENCE": Definition("Confidence of reader", "judgement of a reader", "How sure the reader is."),
-    "REVIEWED": Definition(
-        "Reviewed report", "reference", "The report of the machine that the reader had beside the images."
-    ),
-    "CONSIDERED": Definition(
-        "Considered review", "reference", "A review that the reader decided about, or replaced an opinion of."
-    ),
-    "EXPLAINS": Definition("Review shown by markers", "reference", "The review whose located findings are marked."),
-    "PURPOSE": Definition("Purpose of review", "review", "Why the reader reviewed."),
-    "READING": Definition("Reading", "purpose of review", "To say what the reader thinks of the segments."),
-    "REPEAT": Definition("Repeat", "purpose of review", "The same reader again, without seeing the first reading."),
-    "ADJUDICATION": Definition("Adjudication", "purpose of review", "To decide where readers differ."),
-    "READINGNUMBER": Definition("Number of reading", "review", "1; higher for repeats of the same reader."),
-    "VOCABULARY": Definition("Version of vocabulary", "review", "Version of the vocabulary that words were chosen of."),
-    "REVIEWEDAT": Definition("Reviewed at", "review", "Date and time of the review, with the offset from UTC."),
-    "TIMESPENT": Definition(
-        "Time spent", "review", "Seconds in all, then by segment (0 = the whole): `95.5 s (1: 60.5 s, 4: 35 s)`."
-    ),
-    "NFIND": Definition(
-        "Number of findings",
-        "measurement",
-        "Number of findings of the reader on the segment, or on the SEG as a whole.",
-        "{count}",
-    ),
-}
 
 
 def _private(value: str) -> Code:
@@ -254,6 +106,17 @@ PERCENT = Code("%", "UCUM", "Percent")
 HOUNSFIELD_UNIT = Code("[hnsf'U]", "UCUM", "Hounsfield unit")
 RATIO = Code("{ratio}", "UCUM", "ratio")
 MILLIMETER = Code("mm", "UCUM", "millimeter")
+SECOND = Code("s", "UCUM", "second")
+RULE_UNITS: dict[str, Code] = {
+    Unit.NONE: Code("1", "UCUM", "no units"),
+    Unit.COUNT: COUNT,
+    Unit.RATIO: RATIO,
+    Unit.MM: MILLIMETER,
+    Unit.ML: Code("mL", "UCUM", "milliliter"),
+    Unit.DEGREE: Code("deg", "UCUM", "degree"),
+    Unit.HU: HOUNSFIELD_UNIT,
+}
+"""Units of values and limits of rules by their UCUM codes."""
 
 # Judgements
 SEGMENTATION_QUALITY = _private("SEGQC")
@@ -268,15 +131,41 @@ OUTCOMES = {
     Outcome.FAIL: _private("FAIL"),
     Outcome.NOT_RUN: _private("NOTRUN"),
 }
+CHECK_SEVERITY = _private("CHKSEV")
+SEVERITIES = {
+    CheckSeverity.ERROR: _private("CSEV-ERROR"),
+    CheckSeverity.WARNING: _private("CSEV-WARNING"),
+    CheckSeverity.INFO: _private("CSEV-INFO"),
+}
+CHECK_VALUE = _private("CHKVALUE")
+CHECK_LIMIT = _private("CHKLIMIT")
+CONCERNED = _private("CONCERNS")
 QUALITY_ASSESSMENT = Code("111050", "DCM", "Quality Assessment")
 MEETS_STANDARD = Code("111237", "DCM", "Usable - Meets the quality control standard")
 MISSES_STANDARD = Code("111236", "DCM", "Usable - Does not meet the quality control standard")
+
+# Document level
+DOCUMENT_KIND = _private("DOCKIND")
+KINDS = {
+    Kind.REPORT: _private("KIND-REPORT"),
+    Kind.COMPARE: _private("KIND-COMPARE"),
+    Kind.KEYIMG: _private("KIND-KEYIMG"),
+    Kind.REVIEW: _private("KIND-REVIEW"),
+    Kind.REVIEW_KEYIMG: _private("KIND-REVIEWKEY"),
+}
+RULE_SET_VERSION = _private("RULESETVERSION")
+RULE_SET_HASH = _private("RULESETHASH")
+SEGMENTATION_NAME = _private("SEGNAME")
+SEGMENT_LABEL = _private("SEGLABEL")
 
 # Reviews of readers; their words (ratings, finding types, ...) are those of the vocabulary
 SEGMENTATION_FINDING = _private("SEGFIND")
 FINDING_DETAILS = _private("FINDNOTE")
 SEVERITY = _private("SEVERITY")
-LOCATION = _private("LOCATION")
+LOCATION = (_private("LOCX"), _private("LOCY"), _private("LOCZ"))
+LOWEST_CORNER = (_private("LOWX"), _private("LOWY"), _private("LOWZ"))
+HIGHEST_CORNER = (_private("HIGHX"), _private("HIGHY"), _private("HIGHZ"))
+"""Coordinates x, y, z in LPS mm."""
 RATING = _private("RATING")
 ACTION = _private("ACTION")
 CONFIDENCE = _private("CONFIDENCE")
@@ -293,16 +182,32 @@ READING_NUMBER = _private("READINGNUMBER")
 VOCABULARY_VERSION = _private("VOCABULARY")
 REVIEWED_AT = _private("REVIEWEDAT")
 TIME_SPENT = _private("TIMESPENT")
+SEGMENT_TIME = _private("SEGTIME")
+
+
+_CHECK = "CHK-"
+_CHECK_TITLE = "Check: "
 
 
 def check_code(rule: str, title: str = "") -> Code:
     """The concept of a rule, ``(CHK-T1,99SEGQA,"Check: <title>")``; made from its id so that no list can lag behind."""
     rule = ascii_text(rule)
-    value = f"CHK-{rule}"
+    value = f"{_CHECK}{rule}"
     if len(value) > VALUE_LENGTH:
         # Cut ids must stay different from each other.
         value = f"{value[:11]}-{hashlib.sha256(rule.encode()).hexdigest()[:4]}"
-    return Code(value, SCHEME, clipped(f"Check: {ascii_text(title) or rule}", MEANING_LENGTH))
+    return Code(value, SCHEME, clipped(f"{_CHECK_TITLE}{ascii_text(title) or rule}", MEANING_LENGTH))
+
+
+def rule_of(concept: Code) -> str:
+    """Id of the rule whose concept this is (the inverse of `check_code`); empty for any other code."""
+    is_check = concept.scheme == SCHEME and concept.value.startswith(_CHECK)
+    return concept.value.removeprefix(_CHECK) if is_check else ""
+
+
+def rule_title(concept: Code) -> str:
+    """Title of the rule whose concept this is (`check_code`)."""
+    return concept.meaning.removeprefix(_CHECK_TITLE)
 
 
 _WORDS = {

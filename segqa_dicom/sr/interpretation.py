@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
 
 from segqa_dicom.anatomy import knowledge, structure_of
 from segqa_dicom.model import Code, CodedStructure
-from segqa_dicom.sr import MACHINE_KINDS, Kind, codes
-from segqa_dicom.sr.read import FINDING_SITES, LATERALITIES, Document, Group, Item
-from segqa_dicom.sr.write.document import SERIES_NAMES
+from segqa_dicom.sr import codes
+from segqa_dicom.sr.content import Document, Group, Item
+from segqa_dicom.sr.cornerstone import parsed_identifier
+from segqa_dicom.sr.kinds import MACHINE_KINDS, Kind
+from segqa_dicom.sr.outcomes import RuleOutcome, is_check
+from segqa_dicom.sr.read import FINDING_SITES, LATERALITIES
 
-CHECK = "CHK-"
-"""What code values of our checks begin with; the rest is the id of the rule."""
-OUTCOMES = ("PASS", "WARN", "FAIL", "NOTRUN")
-_OUTCOME_CODES = {Code(value, codes.SCHEME) for value in OUTCOMES}
 _VERDICTS = {code: verdict.value for verdict, code in codes.VERDICTS.items()}
 _WITH_CHECKS_ONLY = frozenset((*(kind.value for kind in MACHINE_KINDS), Kind.REVIEW_KEYIMG.value))
 """Kinds of our documents of which only outcomes of checks are findings: the markers of a reader repeat the review."""
@@ -46,12 +44,6 @@ _IDENTITY = frozenset(
     )
 )
 """Names of items that say what a group is about, and nothing about that."""
-_SEGMENT_PREFIX = re.compile(r"Segment [0-9]{1,5}: ")
-_TRACKING_PREFIX = re.compile(r"(?:Cornerstone3DTools@\^|cornerstoneTools@\^)\S*?:\w+(?::|\Z)")
-_SEG_NAME = re.compile(
-    r"(?:(?:[0-9]+ )?(?:FAIL|REVIEW|PASS|Dice [0-9.]+)|[0-9]+ of [0-9]+ need edits|whole (?:needs edits|reviewed)) (.+)"
-    rf" SEGQA (?:{'|'.join(SERIES_NAMES.values())})\Z"
-)
 
 
 class FindingKind(IntEnum):
@@ -68,16 +60,20 @@ class Judged:
 
     verdict : "usable", "review", "unusable", or empty
     risk : Risk score; None if it has none
-    counts : number of findings by outcome; those without one under ""
+    counts : number of findings by (outcome, severity); those that are no outcome of a check under ("", "")
     """
 
     verdict: str = ""
     risk: float | None = None
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
-def finding_kinds(document: Document) -> tuple[list[FindingKind | None], dict[int, Judged]]:
+def finding_kinds(
+    document: Document, outcomes: Iterable[RuleOutcome]
+) -> tuple[list[FindingKind | None], dict[int, Judged]]:
     """What each item is as a finding (None = none), and what each group says; group 0 = the document as a whole.
+
+    outcomes : all of the document (`outcomes.rule_outcomes`)
 
     Outcomes of checks are findings wherever they stand. Measurements and evaluations are those of documents of others,
     and of reviews: what ours measure is asked for by DICOMweb. A group without any is one finding itself.
@@ -96,23 +92,13 @@ def finding_kinds(document: Document) -> tuple[list[FindingKind | None], dict[in
             judged[item.group].verdict = _VERDICTS[item.code]
         elif item.name == codes.RISK:
             judged[item.group].risk = item.number
-        if kind is not None:
-            _count(judged[item.group], item)
+        if kind is not None and kind is not FindingKind.CHECK:
+            _count(judged[item.group], "", "")
+    for one in outcomes:
+        _count(judged[one.group], one.outcome, one.severity)
     if is_all:
         _count_empty(document, kinds, judged, depths)
     return kinds, judged
-
-
-def is_check(item: Item) -> bool:
-    """Whether an item is the outcome of one of our checks."""
-    name = item.name
-    return (
-        name is not None
-        and name.scheme == codes.SCHEME
-        and name.value.startswith(CHECK)
-        and item.value_type == "CODE"
-        and item.code in _OUTCOME_CODES
-    )
 
 
 def _kind(item: Item, depths: Mapping[int, int]) -> FindingKind | None:
@@ -141,12 +127,11 @@ def _count_empty(
             continue
         if item.code is not None and not judged[item.group].counts:
             kinds[at] = FindingKind.EVALUATION
-            _count(judged[item.group], item)
+            _count(judged[item.group], "", "")
 
 
-def _count(judged: Judged, item: Item) -> None:
-    outcome = item.code.value if item.code is not None and is_check(item) else ""
-    judged.counts[outcome] = judged.counts.get(outcome, 0) + 1
+def _count(judged: Judged, outcome: str, severity: str) -> None:
+    judged.counts[outcome, severity] = judged.counts.get((outcome, severity), 0) + 1
 
 
 def _depths(items: Sequence[Item]) -> dict[int, int]:
@@ -158,8 +143,9 @@ def _depths(items: Sequence[Item]) -> dict[int, int]:
 
 
 def label(group: Group) -> str:
-    """What people call the structure: its tracking identifier without what programs put before it."""
-    name = _TRACKING_PREFIX.sub("", _SEGMENT_PREFIX.sub("", group.tracking_identifier, count=1), count=1).strip()
+    """What people call the structure: its label, else its tracking identifier, else its finding."""
+    cornerstone = parsed_identifier(group.tracking_identifier)
+    name = group.label or (cornerstone.label if cornerstone else group.tracking_identifier)
     return name or (group.finding.meaning if group.finding else "")
 
 
@@ -180,6 +166,6 @@ def structure_name(finding: Code | None, site: Code | None, laterality: Code | N
 
 
 def segmentation_name(document: Document) -> str:
-    """What the SEG of a document of ours is called, by the description of the document's series; else empty."""
-    found = _SEG_NAME.match(document.series_description) if document.is_own else None
-    return found[1] if found else ""
+    """What the SEG of a document of segqa is called, of a pair both; empty for any other document."""
+    names = [item.text for item in document.items if item.name == codes.SEGMENTATION_NAME and item.text]
+    return " vs ".join(names) if document.is_own else ""

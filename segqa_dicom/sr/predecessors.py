@@ -8,34 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-
-from pydicom import Dataset, dcmread
 
 from segqa_dicom.dicom.uids import stable_uid
 from segqa_dicom.errors import UnreadableObject
 from segqa_dicom.model import Code
 from segqa_dicom.sr import codes
-from segqa_dicom.sr.write.document import MACHINE_KINDS, SERIES_NAMES, Kind, identity
+from segqa_dicom.sr.kinds import MACHINE_KINDS, Kind
+from segqa_dicom.sr.read import read_origin
+from segqa_dicom.sr.write.document import identity
 from segqa_dicom.sr.write.evidence import Predecessor
-from segqa_dicom.sr.write.header import is_own_sr
-
-_SEG_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
-_KIND_BY_ENDING = {f" SEGQA {SERIES_NAMES[kind]}": kind for kind in MACHINE_KINDS}
-"""Documents of readers are none of the machine's revisions, whatever they are about."""
-_KEYWORDS = (
-    "Modality",
-    "Manufacturer",
-    "ManufacturerModelName",
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "SeriesInstanceUID",
-    "SeriesDescription",
-    "PredecessorDocumentsSequence",
-    "CurrentRequestedProcedureEvidenceSequence",
-    "PertinentOtherEvidenceSequence",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,40 +35,19 @@ class EarlierDocument:
 
 
 def read_earlier(content: Path | bytes) -> EarlierDocument | None:
-    """What an SR says about its place among the revisions; None if segqa did not write it.
+    """What an SR states about its place among the revisions; None if segqa did not write it.
 
     Documents of readers give None, too. Raises `UnreadableObject` for what is no DICOM file.
     """
     try:
-        dataset = dcmread(content if isinstance(content, Path) else BytesIO(content), specific_tags=list(_KEYWORDS))
-        return _earlier(dataset)
+        found = read_origin(content)
     except Exception as error:
         raise UnreadableObject(f"an SR of the archive cannot be read ({type(error).__name__})") from error
-
-
-def _earlier(dataset: Dataset) -> EarlierDocument | None:
-    description = str(dataset.get("SeriesDescription", ""))
-    kind = next((kind for ending, kind in _KIND_BY_ENDING.items() if description.endswith(ending)), None)
-    if kind is None or not is_own_sr(dataset):
+    if found is None or found.kind not in MACHINE_KINDS:
         return None
-    evidence = [*_instances(dataset, "CurrentRequestedProcedureEvidenceSequence")]
-    evidence += _instances(dataset, "PertinentOtherEvidenceSequence")
-    # Of a pair the SEG with the smaller UID is the reference, which stands last.
-    references = sorted({one.sop_instance_uid for one in evidence if one.sop_class_uid in _SEG_CLASSES}, reverse=True)
-    itself = Predecessor(str(dataset.SOPInstanceUID), str(dataset.SeriesInstanceUID), str(dataset.SOPClassUID))
-    replaced = _instances(dataset, "PredecessorDocumentsSequence")
-    return EarlierDocument(kind, tuple(references), itself, replaced[0] if replaced else None)
-
-
-def _instances(dataset: Dataset, keyword: str) -> list[Predecessor]:
-    return [
-        Predecessor(
-            str(instance.ReferencedSOPInstanceUID), str(series.SeriesInstanceUID), str(instance.ReferencedSOPClassUID)
-        )
-        for study in dataset.get(keyword) or ()
-        for series in study.get("ReferencedSeriesSequence") or ()
-        for instance in series.get("ReferencedSOPSequence") or ()
-    ]
+    itself = Predecessor(found.sop_instance_uid, found.series_instance_uid, found.sop_class_uid)
+    replaced = [Predecessor(*one) for one in found.predecessors]
+    return EarlierDocument(Kind(found.kind), found.segmentations, itself, replaced[0] if replaced else None)
 
 
 def predecessors(

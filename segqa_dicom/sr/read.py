@@ -10,27 +10,21 @@ from __future__ import annotations
 import math
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from struct import iter_unpack
-from typing import Any, TypeAlias
+from typing import TypeAlias, TypeVar
 
-from pydicom import Dataset
-from pydicom.charset import convert_encodings, decode_bytes
-from pydicom.valuerep import TEXT_VR_DELIMS
-
-from segqa_dicom.dicom import opening
 from segqa_dicom.dicom.elements import Unfamiliar
-from segqa_dicom.dicom.headers import PlainDataset, open_plainly
+from segqa_dicom.dicom.headers import open_plainly
 from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.dicom.opening import open_object, translated
 from segqa_dicom.dicom.uids import normalised_uid
 from segqa_dicom.errors import LimitExceeded, UnreadableObject
 from segqa_dicom.model import Code
-from segqa_dicom.sr import Kind, codes
-from segqa_dicom.sr.write.document import SERIES_NAMES
+from segqa_dicom.sr import codes
+from segqa_dicom.sr.content import Document, Graphic, Group, Item, ReferencedInstance
+from segqa_dicom.sr.values import Node, ValueReader
 from segqa_dicom.sr.write.header import MANUFACTURER, PRODUCT
 
 SR_CLASSES = "1.2.840.10008.5.1.4.1.1.88."
@@ -44,10 +38,6 @@ MAX_DEPTH = 32
 MAX_ITEMS = 250_000
 """A report on a thousand structures has 60,000."""
 MAX_REFERENCES = 250_000
-MAX_TEXT = 4_000
-"""Characters of a text that are kept."""
-MAX_POINTS = 3000
-"""Coordinates of a graphic that are kept."""
 
 FINDING_SITES = (codes.FINDING_SITE, Code("G-C0E3", "SRT"))
 LATERALITIES = (codes.LATERALITY, Code("G-C171", "SRT"))
@@ -56,8 +46,7 @@ _OBSERVER_NAMES = {
     Code("121008", "DCM"): "person",
     Code("121013", "DCM"): "device",
 }
-_KINDS = {f"SEGQA {name}": kind.value for kind, name in SERIES_NAMES.items()}
-_OUR_KIND = re.compile(rf"({'|'.join(sorted(_KINDS, reverse=True))})\b")
+_KINDS = {code: kind.value for kind, code in codes.KINDS.items()}
 _TEXT_KEYWORDS = {
     "TEXT": "TextValue",
     "UIDREF": "UID",
@@ -70,125 +59,8 @@ _REFERENCES = frozenset(("IMAGE", "COMPOSITE", "WAVEFORM"))
 _GRAPHICS = frozenset(("SCOORD", "SCOORD3D"))
 _UID = re.compile(r"[0-9.]{1,64}\Z")
 
-_Node: TypeAlias = PlainDataset | Dataset
+_T = TypeVar("_T")
 _Common: TypeAlias = "tuple[tuple[Code, ...], int, int, str, str, Code | None]"
-
-
-@dataclass(frozen=True, slots=True)
-class ReferencedInstance:
-    """An instance that a document refers to.
-
-    study_instance_uid, series_instance_uid : empty where an item of the tree does not say them
-    role : "evidence", "other evidence", "predecessor" or "item"
-    frames, segments : numbers of the frames and segments that an item means; none = the whole
-    """
-
-    sop_class_uid: str
-    sop_instance_uid: str
-    series_instance_uid: str = ""
-    study_instance_uid: str = ""
-    role: str = "item"
-    frames: tuple[int, ...] = ()
-    segments: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Graphic:
-    """Coordinates; `data` has at most `MAX_POINTS` numbers of them.
-
-    frame_of_reference_uid : of coordinates in the patient (SCOORD3D)
-    """
-
-    type: str
-    data: tuple[float, ...]
-    frame_of_reference_uid: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A content item.
-
-    path : concept names of what it lies in, the document title first
-    depth : 0 for the title
-    group : number of the Measurement Group that it lies in, from 1; 0 = in none
-    relation : to what it lies in, as Relationship Type says it
-    name : its concept name; None if it has none
-    code, number (with unit), text, reference, graphic : its value, by its value type; texts are also UIDs, names of
-        persons, dates and times. None, or empty, if it has no value that can be used
-    """
-
-    path: tuple[Code, ...]
-    depth: int
-    group: int
-    relation: str
-    value_type: str
-    name: Code | None
-    code: Code | None = None
-    number: float | None = None
-    unit: Code | None = None
-    text: str = ""
-    reference: ReferencedInstance | None = None
-    graphic: Graphic | None = None
-
-    def is_named(self, *names: Code) -> bool:
-        """Whether it has one of these concept names."""
-        return self.name in names
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """A Measurement Group (TID 1410, 1411, 1501).
-
-    segmentation, segment : SOP Instance UID of the SEG, and Segment Number in it; "" and 0 if it names none
-    other_segmentation, other_segment : what it is compared with
-    source_series : Series Instance UID of the images that the SEG was drawn on, as the group says it
-    """
-
-    number: int
-    tracking_identifier: str = ""
-    tracking_uid: str = ""
-    finding: Code | None = None
-    finding_site: Code | None = None
-    laterality: Code | None = None
-    segmentation: str = ""
-    segment: int = 0
-    other_segmentation: str = ""
-    other_segment: int = 0
-    source_series: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A structured report.
-
-    content_date, content_time : as DICOM writes them
-    observers : ("person" or "device", name)
-    predecessors : SOP Instance UIDs of the documents that it replaces
-    references : what it names as evidence, as predecessor and in its items, without repetitions
-    kind : of a document of ours "report", "compare" or "keyimg", of a reader's "review" or "review_keyimg" (`sr.Kind`);
-        else empty
-    """
-
-    study_instance_uid: str
-    series_instance_uid: str
-    sop_instance_uid: str
-    sop_class_uid: str
-    title: Code | None
-    content_date: str
-    content_time: str
-    series_description: str
-    manufacturer: str
-    model: str
-    version: str
-    completion: str
-    verification: str
-    is_own: bool
-    kind: str
-    observers: tuple[tuple[str, str], ...] = ()
-    predecessors: tuple[str, ...] = ()
-    references: tuple[ReferencedInstance, ...] = ()
-    items: tuple[Item, ...] = field(default=(), repr=False)
-    groups: tuple[Group, ...] = field(default=(), repr=False)
 
 
 def read_document(content: Path | bytes, limits: Limits | None = None) -> Document:
@@ -197,12 +69,38 @@ def read_document(content: Path | bytes, limits: Limits | None = None) -> Docume
     Raises `UnreadableObject` for what is no SR or cannot be read, `LimitExceeded` for one that is too large, too deep
     or has too many items, `Inconsistent` if its own UIDs are no UIDs.
     """
+    return _read(content, limits or Limits(), _document)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Identity of a document of segqa, and its place among the revisions.
+
+    kind : value of its `sr.Kind`; empty if it states none
+    segmentations : SOP Instance UIDs of the SEGs that it is about; of a pair the evaluated one first
+    predecessors : (SOP Instance, Series Instance, SOP Class UID) of the documents that it replaces
+    """
+
+    kind: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    sop_class_uid: str
+    segmentations: tuple[str, ...]
+    predecessors: tuple[tuple[str, str, str], ...]
+
+
+def read_origin(content: Path | bytes, limits: Limits | None = None) -> Origin | None:
+    """The origin of an SR by its header and the last items of its root; None if segqa did not write it."""
+    return _read(content, limits or Limits(), _origin)
+
+
+def _read(content: Path | bytes, given: Limits, read: Callable[[Node], _T]) -> _T:
+    """What `read` makes of a file: from its bytes, or where these are unusual by pydicom."""
     if isinstance(content, bytes):
         with tempfile.NamedTemporaryFile(prefix="segqa-sr-", suffix=".dcm") as file:
             file.write(content)
             file.flush()
-            return read_document(Path(file.name), limits)
-    given = limits or Limits()
+            return _read(Path(file.name), given, read)
     limits = replace(
         given,
         max_file_bytes=min(given.max_file_bytes, MAX_FILE_BYTES),
@@ -212,14 +110,47 @@ def read_document(content: Path | bytes, limits: Limits | None = None) -> Docume
         plain = open_plainly(content, limits)
         if plain is not None:
             try:
-                return _document(plain.dataset)
+                return read(plain.dataset)
             except Unfamiliar:
                 pass
-        return _document(open_object(content, limits).dataset)
+        return read(open_object(content, limits).dataset)
 
 
-def _document(node: _Node) -> Document:
-    reader = _Reader(node)
+def _origin(node: Node) -> Origin | None:
+    reader = ValueReader(node)
+    if not _is_own(reader, node):
+        return None
+    kind, segmentations = "", []
+    for child in reversed(reader.items(node, "ContentSequence")):
+        if reader.code(child, "ConceptNameCodeSequence") == codes.DOCUMENT_KIND:
+            stated = reader.code(child, "ConceptCodeSequence")
+            kind = _KINDS.get(stated, "") if stated else ""
+            segmentations = [
+                found.sop_instance_uid
+                for name in reader.items(child, "ContentSequence")
+                for image in reader.items(name, "ContentSequence")
+                if (found := _reference(reader, image)) is not None
+            ]
+            break
+    return Origin(
+        kind=kind,
+        sop_instance_uid=reader.text(node, "SOPInstanceUID"),
+        series_instance_uid=reader.text(node, "SeriesInstanceUID"),
+        sop_class_uid=reader.text(node, "SOPClassUID"),
+        segmentations=tuple(segmentations),
+        predecessors=tuple(
+            (one.sop_instance_uid, one.series_instance_uid, one.sop_class_uid)
+            for one in _listed(reader, node, "PredecessorDocumentsSequence", "predecessor")
+        ),
+    )
+
+
+def _is_own(reader: ValueReader, node: Node) -> bool:
+    return (reader.text(node, "Manufacturer"), reader.text(node, "ManufacturerModelName")) == (MANUFACTURER, PRODUCT)
+
+
+def _document(node: Node) -> Document:
+    reader = ValueReader(node)
     text = reader.text
     if not text(node, "SOPClassUID").startswith(SR_CLASSES):
         raise UnreadableObject("object is no structured report (by its SOP Class UID)")
@@ -227,9 +158,7 @@ def _document(node: _Node) -> Document:
     if len(items) < 2:  # pydicom reads a file that is cut short up to its last whole element
         raise UnreadableObject("document has no content: nothing is said in it, or its file is cut short")
     title = items[0].name
-    manufacturer, model = text(node, "Manufacturer"), text(node, "ManufacturerModelName")
-    description = text(node, "SeriesDescription")
-    is_own = manufacturer == MANUFACTURER and model == PRODUCT
+    is_own = _is_own(reader, node)
     references = _references(reader, node, items)
     return Document(
         study_instance_uid=normalised_uid(text(node, "StudyInstanceUID"), what="Study Instance UID"),
@@ -239,14 +168,14 @@ def _document(node: _Node) -> Document:
         title=title,
         content_date=text(node, "ContentDate"),
         content_time=text(node, "ContentTime"),
-        series_description=description,
-        manufacturer=manufacturer,
-        model=model,
+        series_description=text(node, "SeriesDescription"),
+        manufacturer=text(node, "Manufacturer"),
+        model=text(node, "ManufacturerModelName"),
         version=text(node, "SoftwareVersions"),
         completion=text(node, "CompletionFlag"),
         verification=text(node, "VerificationFlag"),
         is_own=is_own,
-        kind=_our_kind(description, items) if is_own else "",
+        kind=kind_of(items) if is_own else "",
         observers=_observers(items),
         predecessors=tuple(dict.fromkeys(one.sop_instance_uid for one in references if one.role == "predecessor")),
         references=references,
@@ -255,99 +184,19 @@ def _document(node: _Node) -> Document:
     )
 
 
-def _our_kind(description: str, items: Sequence[Item]) -> str:
-    found = _OUR_KIND.search(description)
-    if found:
-        return _KINDS[found[1]]
-    is_marked = items[0].name == codes.IMAGING_MEASUREMENT_REPORT
-    if any(item.is_named(codes.OBSERVER_TYPE) and item.code == codes.PERSON for item in items):
-        return Kind.REVIEW_KEYIMG.value if is_marked else Kind.REVIEW.value
-    return Kind.REPORT.value
-
-
-class _Reader:
-    """Values of a data set, or of an item in one, as text; empty where there is none."""
-
-    def __init__(self, node: _Node) -> None:
-        raw = node.raw("SpecificCharacterSet") if isinstance(node, PlainDataset) else b""
-        self._codes: dict[bytes, Code | None] = {}
-        self._encodings = _encodings((raw or b"").decode("ascii", "replace").strip())
-
-    def text(self, node: _Node, keyword: str) -> str:
-        """A value, several joined by backslashes, cut to `MAX_TEXT` characters."""
-        if not isinstance(node, PlainDataset):
-            return opening.text(node, keyword)[:MAX_TEXT]
-        raw = node.raw(keyword)
-        if not raw:
-            return ""
-        if raw.isascii() and b"\x1b" not in raw:
-            return raw.decode("ascii").strip(" \0")[:MAX_TEXT]
-        return decode_bytes(raw, list(self._encodings), TEXT_VR_DELIMS).strip(" \0")[:MAX_TEXT]
-
-    def items(self, node: _Node, keyword: str) -> list[Any]:
-        """The items of a sequence."""
-        if not isinstance(node, PlainDataset):
-            return opening.items(node, keyword)
-        return list(node.plain(keyword) or ())
-
-    def numbers(self, node: _Node, keyword: str) -> tuple[int, ...]:
-        """Whole numbers; what is none is left out."""
-        if isinstance(node, PlainDataset) and keyword == "ReferencedSegmentNumber":
-            raw = node.raw(keyword) or b""
-            return tuple(int.from_bytes(raw[at : at + 2], "little") for at in range(0, len(raw) & ~1, 2))
-        parts = self.text(node, keyword).split("\\")
-        return tuple(int(part) for part in (one.strip() for one in parts) if part.isdecimal() and len(part) < 10)
-
-    def floats(self, node: _Node, keyword: str) -> tuple[float, ...]:
-        """Finite numbers of VR FL, at most `MAX_POINTS`."""
-        if isinstance(node, PlainDataset):
-            raw = (node.raw(keyword) or b"")[: 4 * MAX_POINTS]
-            return tuple(one for (one,) in iter_unpack("<f", raw[: len(raw) & ~3]) if math.isfinite(one))
-        value = node.get(keyword)
-        several = value if hasattr(value, "__len__") and not isinstance(value, (str, bytes)) else [value]
-        return tuple(float(one) for one in several[:MAX_POINTS] if isinstance(one, (int, float)) and math.isfinite(one))
-
-    def code(self, node: _Node, keyword: str) -> Code | None:
-        """The first item of a code sequence (PS3.3, section 8.8); None if it names no code.
-
-        The same bytes are the same code: a document has thousands of sequences and few dozens of codes.
-        """
-        raw = node.raw(keyword) if isinstance(node, PlainDataset) else None
-        if raw is None:
-            return None if isinstance(node, PlainDataset) else self._first_code(node, keyword)
-        if raw not in self._codes:
-            self._codes[raw] = self._first_code(node, keyword)
-        return self._codes[raw]
-
-    def _first_code(self, node: _Node, keyword: str) -> Code | None:
-        for item in self.items(node, keyword)[:1]:
-            value = next(
-                (found for name in ("CodeValue", "LongCodeValue", "URNCodeValue") if (found := self.text(item, name))),
-                "",
-            )
-            if value:
-                return _code(value, self.text(item, "CodingSchemeDesignator"), self.text(item, "CodeMeaning"))
-        return None
-
-
-@cache
-def _encodings(charset: str) -> tuple[str, ...]:
-    return tuple(convert_encodings(charset.split("\\")))
-
-
-@lru_cache(maxsize=8192)
-def _code(value: str, scheme: str, meaning: str) -> Code:
-    """One object for each code, of which a document has thousands."""
-    return Code(value, scheme, meaning)
+def kind_of(items: Iterable[Item]) -> str:
+    """Kind (`sr.Kind`) that a document of segqa states at its root; empty if it states none."""
+    stated = (item.code for item in items if item.depth == 1 and item.name == codes.DOCUMENT_KIND)
+    return next((_KINDS[code] for code in stated if code in _KINDS), "")
 
 
 # ------------------------------------------------------------------------------------------------------- the tree
 
 
-def _walked(reader: _Reader, root: _Node) -> Iterator[Item]:
+def _walked(reader: ValueReader, root: Node) -> Iterator[Item]:
     """All items, each before what it contains, in the order of the document."""
     group_count, count = 0, 0
-    waiting: list[tuple[_Node, tuple[Code, ...], int]] = [(root, (), 0)]
+    waiting: list[tuple[Node, tuple[Code, ...], int]] = [(root, (), 0)]
     while waiting:
         node, path, group = waiting.pop()
         count += 1
@@ -372,7 +221,9 @@ def _walked(reader: _Reader, root: _Node) -> Iterator[Item]:
 _NAMELESS = Code("", "")
 
 
-def _item(reader: _Reader, node: _Node, value_type: str, name: Code | None, path: tuple[Code, ...], group: int) -> Item:
+def _item(
+    reader: ValueReader, node: Node, value_type: str, name: Code | None, path: tuple[Code, ...], group: int
+) -> Item:
     common: _Common = (path, len(path), group, reader.text(node, "RelationshipType"), value_type, name)
     if value_type == "CODE":
         return Item(*common, code=reader.code(node, "ConceptCodeSequence"))
@@ -387,10 +238,13 @@ def _item(reader: _Reader, node: _Node, value_type: str, name: Code | None, path
     return Item(*common)
 
 
-def _measured(reader: _Reader, node: _Node, common: _Common) -> Item:
+def _measured(reader: ValueReader, node: Node, common: _Common) -> Item:
     for measured in reader.items(node, "MeasuredValueSequence")[:1]:
         unit = reader.code(measured, "MeasurementUnitsCodeSequence")
-        return Item(*common, number=_finite(reader.text(measured, "NumericValue")), unit=unit)
+        number = reader.floating(measured)
+        if number is None:
+            number = _finite(reader.text(measured, "NumericValue"))
+        return Item(*common, number=number, unit=unit)
     return Item(*common)
 
 
@@ -402,7 +256,7 @@ def _finite(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _reference(reader: _Reader, node: _Node) -> ReferencedInstance | None:
+def _reference(reader: ValueReader, node: Node) -> ReferencedInstance | None:
     for one in reader.items(node, "ReferencedSOPSequence")[:1]:
         uid = _uid(reader.text(one, "ReferencedSOPInstanceUID"))
         if not uid:
@@ -416,7 +270,7 @@ def _reference(reader: _Reader, node: _Node) -> ReferencedInstance | None:
     return None
 
 
-def _graphic(reader: _Reader, node: _Node) -> Graphic | None:
+def _graphic(reader: ValueReader, node: Node) -> Graphic | None:
     kind = reader.text(node, "GraphicType")
     frame_of_reference = _uid(reader.text(node, "ReferencedFrameOfReferenceUID"))
     return Graphic(kind, reader.floats(node, "GraphicData"), frame_of_reference) if kind else None
@@ -429,7 +283,7 @@ def _uid(text: str) -> str:
 # ------------------------------------------------------------------------------------- what the tree and header mean
 
 
-def _references(reader: _Reader, node: _Node, items: Sequence[Item]) -> tuple[ReferencedInstance, ...]:
+def _references(reader: ValueReader, node: Node, items: Sequence[Item]) -> tuple[ReferencedInstance, ...]:
     found: dict[ReferencedInstance, None] = {}
     for keyword, role in (
         ("CurrentRequestedProcedureEvidenceSequence", "evidence"),
@@ -448,7 +302,7 @@ def _references(reader: _Reader, node: _Node, items: Sequence[Item]) -> tuple[Re
     return tuple(found)
 
 
-def _listed(reader: _Reader, node: _Node, keyword: str, role: str) -> Iterator[ReferencedInstance]:
+def _listed(reader: ValueReader, node: Node, keyword: str, role: str) -> Iterator[ReferencedInstance]:
     for study in reader.items(node, keyword):
         study_uid = _uid(reader.text(study, "StudyInstanceUID"))
         for series in reader.items(study, "ReferencedSeriesSequence"):
@@ -501,6 +355,7 @@ def _group(number: int, members: Sequence[Item]) -> Group:
         other_segmentation=other_segmentation,
         other_segment=other_segment,
         source_series=_uid(_first_text(direct, codes.SOURCE_SERIES)),
+        label=_first_text(members, codes.SEGMENT_LABEL),
     )
 
 

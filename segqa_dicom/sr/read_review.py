@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from segqa_dicom.assessment.model import Location, Purpose, Review, Reviewer, ReviewFinding, SegmentReview
 from segqa_dicom.assessment.vocabulary import Vocabulary, default_vocabulary
-from segqa_dicom.model import WHOLE, Code, PointMm
-from segqa_dicom.sr import Kind, codes
-from segqa_dicom.sr.read import SEG_CLASSES, Document, Group, Item
+from segqa_dicom.model import WHOLE, Code
+from segqa_dicom.sr import codes
+from segqa_dicom.sr.content import Document, Group, Item
+from segqa_dicom.sr.cornerstone import parsed_identifier
+from segqa_dicom.sr.kinds import Kind
+from segqa_dicom.sr.outcomes import below, point_of
+from segqa_dicom.sr.read import SEG_CLASSES
 
 _MARKER_KINDS = (Kind.KEYIMG.value, Kind.REVIEW_KEYIMG.value)
-_OUR_MARKER = re.compile(r":\S{1,16} (?:segment [0-9]{1,5}|whole)\Z")
-"""What tracking identifiers of our markers end with."""
-_TOOL = re.compile(r"(?:cornerstone3dtools@\^|cornerstonetools@\^)[^:]*:(\w+)", re.IGNORECASE)
 _FREE_TEXT = frozenset(("CORNERSTONEFREETEXT", "CS3DTEXT"))
 """Code values under which OHIF (dcmjs) writes what a person has typed; their scheme has changed several times."""
 _NOBODY = frozenset(("", "unknown^unknown", "unknown", "anonymous"))
 """What programs write if they do not know the person, in small letters."""
 _NEAR_PIXELS = 1.5
-_NUMBER = r"[-+]?[0-9]{1,17}(?:\.[0-9]{1,24})?(?:e[-+]?[0-9]{1,3})?"
-_POINT = rf"\(({_NUMBER}), ({_NUMBER}), ({_NUMBER})\)"
-_LOCATION = re.compile(rf"{_POINT}(?: box {_POINT} to {_POINT})?\Z")
-_TIME = re.compile(rf"([0-9]{{1,5}}): ({_NUMBER}) s")
-_WHOLE_NUMBER = re.compile(r"[0-9]{1,6}\Z")
 _PURPOSES = {code: purpose for purpose, code in codes.PURPOSES.items()}
 
 
@@ -52,10 +47,10 @@ def read_review(document: Document, vocabulary: Vocabulary) -> Review | None:
             name=_text(top, codes.PERSON_NAME),
             organization=_text(top, codes.PERSON_ORGANIZATION),
         ),
-        segments=_segments(document, _Words(vocabulary), _times(top)),
+        segments=_segments(document, _Words(vocabulary), _times(document.items)),
         made_at=_text(top, codes.REVIEWED_AT) or f"{document.content_date}{document.content_time}",
         purpose=_PURPOSES.get(_code(top, codes.PURPOSE) or codes.PURPOSE, Purpose.READING),
-        reading=_reading(_text(top, codes.READING_NUMBER)),
+        reading=_reading(_number(top, codes.READING_NUMBER)),
         is_signed=document.verification == "VERIFIED",
         vocabulary_version=_text(top, codes.VOCABULARY_VERSION),
     )
@@ -130,39 +125,40 @@ def _findings(members: Sequence[Item], depth: int, words: _Words) -> Iterator[Re
     for at, item in enumerate(members):
         if item.depth != depth or item.name != codes.SEGMENTATION_FINDING or item.code is None:
             continue
-        below = []
-        for other in members[at + 1 :]:
-            if other.depth <= depth:
-                break
-            below.append(other)
+        properties = list(below(members, at))
         yield ReviewFinding(
             type=words.id("findings", item.code),
-            severity=words.id("severities", _code(below, codes.SEVERITY)),
-            location=_location(_text(below, codes.LOCATION)),
-            comment=_text(below, codes.COMMENT),
+            severity=words.id("severities", _code(properties, codes.SEVERITY)),
+            location=_location(properties),
+            comment=_text(properties, codes.COMMENT),
         )
 
 
-def _location(text: str) -> Location | None:
-    found = _LOCATION.match(text)
-    if found is None:
+def _location(properties: Sequence[Item]) -> Location | None:
+    point, low, high = (
+        point_of(properties, names) for names in (codes.LOCATION, codes.LOWEST_CORNER, codes.HIGHEST_CORNER)
+    )
+    if point is None:
         return None
-    point, *corners = (_point(found.groups()[at : at + 3]) for at in range(0, 9 if found[4] else 3, 3))
-    return Location(point, (corners[0], corners[1]) if corners else None)
+    return Location(point, None if low is None or high is None else (low, high))
 
 
-def _point(numbers: Sequence[str]) -> PointMm:
-    x, y, z = (float(number) for number in numbers)
-    return x, y, z
+def _times(items: Sequence[Item]) -> dict[int, float]:
+    """Seconds by Segment Number."""
+    found = {}
+    for at, item in enumerate(items):
+        if item.name == codes.SEGMENT_TIME and item.number is not None:
+            about = next((one.reference for one in below(items, at) if one.reference is not None), None)
+            found[about.segments[0] if about and about.segments else WHOLE] = item.number
+    return found
 
 
-def _times(top: Iterable[Item]) -> dict[int, float]:
-    lines = [item.text for item in top if item.name == codes.TIME_SPENT]
-    return {int(number): float(seconds) for line in lines for number, seconds in _TIME.findall(line)}
+def _reading(number: float | None) -> int:
+    return int(number) if number is not None and number >= 1 else 1
 
 
-def _reading(text: str) -> int:
-    return int(text) if _WHOLE_NUMBER.match(text) else 1
+def _number(items: Iterable[Item], name: Code) -> float | None:
+    return next((item.number for item in items if item.name == name and item.number is not None), None)
 
 
 def _text(items: Iterable[Item], name: Code) -> str:
@@ -263,16 +259,16 @@ def _annotations(document: Document) -> Iterator[RawAnnotation]:
 
 def _annotation(document: Document, group: Group, members: Sequence[Item], author: str) -> RawAnnotation:
     direct = [item for item in members if item.depth == members[0].depth + 1]
-    tool = _TOOL.match(group.tracking_identifier)
+    cornerstone = parsed_identifier(group.tracking_identifier)
     drawn = RawAnnotation(
         document=document.sop_instance_uid,
         group=group.number,
         study=document.study_instance_uid,
         author=author,
-        program="OHIF" if tool else document.model or document.manufacturer,
-        tool=tool[1] if tool else "",
+        program="OHIF" if cornerstone else document.model or document.manufacturer,
+        tool=cornerstone.tool if cornerstone else "",
         text=_written(direct),
-        label=_label(direct, group, is_cornerstone=tool is not None),
+        label=_label(direct, group, is_cornerstone=cornerstone is not None),
         made_at=f"{document.content_date}{document.content_time}",
         tracking_identifier=group.tracking_identifier,
         tracking_uid=group.tracking_uid,
@@ -333,10 +329,11 @@ def _label(direct: Sequence[Item], group: Group, *, is_cornerstone: bool) -> str
 
 
 def _is_copy(one: RawAnnotation, markers: Iterable[RawAnnotation]) -> bool:
-    if _TOOL.match(one.tracking_identifier) and _OUR_MARKER.search(one.tracking_identifier):
-        return True
+    cornerstone = parsed_identifier(one.tracking_identifier)
+    is_labelled = cornerstone is not None and cornerstone.label != ""
     return any(
         (one.tracking_uid and one.tracking_uid == marker.tracking_uid)
+        or (is_labelled and one.tracking_identifier == marker.tracking_identifier)
         or (bool(one.text) and one.text.split() == marker.text.split() and _is_at(one, marker))
         for marker in markers
     )

@@ -53,8 +53,9 @@ def tracking_uids(record: SegRecord, segments: Iterable[Segment]) -> dict[int, s
 
 
 def finding(segment: Segment) -> tree.Item:
-    """CODE "Finding" = the property type."""
-    return tree.code(codes.FINDING, _usable(segment.codes.type) or codes.UNCODED)
+    """CODE "Finding" = the property type, with the label of the segment below it."""
+    label = tree.text(codes.SEGMENT_LABEL, name_of(segment), tree.PROPERTIES)
+    return tree.code(codes.FINDING, _usable(segment.codes.type) or codes.UNCODED, children=[label])
 
 
 def finding_site(segment: Segment) -> list[tree.Item]:

@@ -87,7 +87,7 @@ def create_app(
     app.state.segqa, app.state.registry, app.state.pages = state, registry, None
     if readers:
         folder = inbox.folder.parent
-        views = Views(findings_index, archive, folder, readers.annotations)
+        views = Views(findings_index, readers.annotations)
         app.state.pages = Pages(readers, Thumbnails(readers.cases, folder / "thumbnails"), views, identify_by(service))
     return app
 

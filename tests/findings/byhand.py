@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from io import BytesIO
 
 from pydicom import Dataset, dcmread
@@ -38,7 +40,7 @@ def coded(item: Dataset) -> str:
 
 def number(item: Dataset) -> float | None:
     sequence = item.get("MeasuredValueSequence") or ()
-    return float(sequence[0].NumericValue) if sequence else None
+    return float(sequence[0].get("FloatingPointValue", sequence[0].NumericValue)) if sequence else None
 
 
 def with_item(files: list[bytes], *conditions: Callable[[Dataset], bool]) -> set[str]:
@@ -60,14 +62,70 @@ def uid(file: bytes) -> str:
 
 def checks(file: bytes) -> list[tuple[str, int, str, str, str]]:
     """Outcomes of our checks: document, segment (0 = none), rule, outcome, detail; in their order."""
-    document, segments, details, found = uid(file), {}, {}, []
+    return [(uid(file), one.segment, one.rule, one.outcome, one.message) for one in outcomes(file)]
+
+
+@dataclass
+class Stated:
+    """An outcome as a document states it; a group's own messages and those of findings that name its segment."""
+
+    segment: int
+    rule: str
+    outcome: str
+    message: str
+    severity: str
+    value: float | None
+    limit: float | None
+    location_mm: tuple[float, ...] | None
+    named: tuple[int, ...]
+
+
+def outcomes(file: bytes) -> list[Stated]:
+    """All outcomes of checks, in the order of the document."""
+    found: list[Stated] = []
+    segments: dict[int, int] = {}
+    last: dict[int, Stated] = {}
     for item, group in items(file):
-        if name(item) == "121191":
-            segments[group] = int(item.ReferencedSOPSequence[0].ReferencedSegmentNumber)
-        if name(item).startswith("CHK-") and item.ValueType == "TEXT":
-            details.setdefault((group, name(item)), item.TextValue)
-    for item, group in items(file):
-        if name(item).startswith("CHK-") and item.ValueType == "CODE" and coded(item) in OUTCOMES:
-            detail = details.get((group, name(item)), "")
-            found.append((document, segments.get(group, 0), name(item)[4:], coded(item), detail))
+        if name(item) == "121191" and group:
+            segments.setdefault(group, int(item.ReferencedSOPSequence[0].ReferencedSegmentNumber))
+        if not name(item).startswith("CHK-"):
+            continue
+        if item.ValueType == "TEXT":
+            last[group].message = item.TextValue
+        elif item.ValueType == "CODE" and coded(item) in OUTCOMES:
+            last[group] = _stated(item, segments.get(group, 0))
+            found.append(last[group])
+    whole = [one for one in found if one.named]
+    uses: Counter[tuple[int, str, str]] = Counter()
+    for one in found:
+        if one.segment and not one.message:
+            same = [other for other in whole if other.rule == one.rule and one.segment in other.named]
+            key = one.segment, one.rule, one.outcome
+            if same:
+                one.message = same[min(uses[key], len(same) - 1)].message
+            uses[key] += 1
     return found
+
+
+def is_failed(item: Dataset) -> bool:
+    """Whether an item is an outcome that counts as failed."""
+    is_outcome = item.ValueType == "CODE" and coded(item) in ("WARN", "FAIL")
+    return is_outcome and _stated(item, 0).severity in ("warning", "error")
+
+
+def _stated(item: Dataset, segment: int) -> Stated:
+    below = {name(child): child for child in item.get("ContentSequence", ())}
+    point = [number(below[axis]) for axis in ("LOCX", "LOCY", "LOCZ") if axis in below]
+    severity = coded(below["CHKSEV"]).removeprefix("CSEV-").lower() if "CHKSEV" in below else "info"
+    numbers = below["CONCERNS"].ReferencedSOPSequence[0].ReferencedSegmentNumber if "CONCERNS" in below else ()
+    return Stated(
+        segment,
+        name(item)[4:],
+        coded(item),
+        "",
+        severity,
+        number(below["CHKVALUE"]) if "CHKVALUE" in below else None,
+        number(below["CHKLIMIT"]) if "CHKLIMIT" in below else None,
+        tuple(point) or None,  # type: ignore[arg-type]
+        tuple(numbers) if hasattr(numbers, "__len__") else (int(numbers),),
+    )

@@ -23,7 +23,6 @@ from segqa_dicom.findings import FindingsIndex, read_document
 from segqa_dicom.findings.listing import Filters, find
 from segqa_dicom.model import WHOLE
 from segqa_dicom.sr import Kind, Predecessor, as_written, build_documents, reader_text
-from segqa_dicom.sr.read import MAX_TEXT
 from segqa_dicom.sr.read_review import (
     considered_reviews,
     own_markers,
@@ -31,6 +30,7 @@ from segqa_dicom.sr.read_review import (
     read_review,
     reviewed_report,
 )
+from segqa_dicom.sr.values import MAX_TEXT
 from tests.shared import shared
 from tests.sr.factories import TITLES, rich_case
 from tests.sr.readers import (

@@ -72,10 +72,7 @@ def rebuilt(item: Dataset) -> hd.sr.ContentItem:
         case "UIDREF":
             new = hd.sr.UIDRefContentItem(name, item.UID, relation)
         case "NUM":
-            (measured,) = item.MeasuredValueSequence
-            new = hd.sr.NumContentItem(name, 0, concept(measured, "MeasurementUnitsCodeSequence"), None, relation)
-            # highdicom writes the integer 12 as "12.0", and would write a Floating Point Value beside 0.1.
-            new.MeasuredValueSequence[0].NumericValue = DS(str(measured.NumericValue))
+            new = _number(item, name, relation)
         case "IMAGE":
             (instance,) = item.ReferencedSOPSequence
             new = hd.sr.ImageContentItem(
@@ -102,6 +99,16 @@ def rebuilt(item: Dataset) -> hd.sr.ContentItem:
             raise AssertionError(other)
     if "ContentSequence" in item:
         new.ContentSequence = Sequence([rebuilt(child) for child in item.ContentSequence])
+    return new
+
+
+def _number(item: Dataset, name: CodedConcept, relation: str | None) -> hd.sr.NumContentItem:
+    (measured,) = item.MeasuredValueSequence
+    new = hd.sr.NumContentItem(name, 0, concept(measured, "MeasurementUnitsCodeSequence"), None, relation)
+    # highdicom writes the integer 12 as "12.0", and would write a Floating Point Value beside 0.1.
+    new.MeasuredValueSequence[0].NumericValue = DS(str(measured.NumericValue))
+    if "FloatingPointValue" in measured:
+        new.MeasuredValueSequence[0].FloatingPointValue = float(measured.FloatingPointValue)
     return new
 
 

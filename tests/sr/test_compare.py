@@ -104,7 +104,7 @@ def test_findings_about_both_segs_stand_in_the_summary() -> None:
         "Failed: ribs differ by one level (X4)",
     ]
     assert lines[-1] == "Lowest Dice: Spleen 0.500, Liver 0.900."
-    assert document.dataset.SeriesDescription == "Dice 0.70 TotalSeg...tor 2.2 vs TotalSeg...tor 2.1 SEGQA compare"
+    assert document.dataset.SeriesDescription == "Comparison: Dice 0.70 TotalSeg...ator 2.2 vs TotalSeg...ator 2.1"
 
 
 def test_tolerances_are_parameters_and_named_where_they_differ() -> None:

@@ -22,7 +22,7 @@ from segqa_dicom.checks.finding import Outcome
 from segqa_dicom.dicom import encoding
 from segqa_dicom.model import Code, SliceRef
 from segqa_dicom.report.model import CaseReport
-from segqa_dicom.sr import Kind, Predecessor, build_documents, codes, tree
+from segqa_dicom.sr import Kind, Predecessor, build_documents, codes, content_items, tree
 from segqa_dicom.sr.ascii import ascii_text
 from segqa_dicom.sr.code_sequence import coded
 
@@ -173,14 +173,21 @@ def container() -> hd.sr.ContainerContentItem:
         pytest.param(tree.number(NAME, 12, MM), num("12"), id="whole NUM"),
         pytest.param(tree.number(NAME, -0.125, MM), num("-0.125"), id="NUM"),
         pytest.param(
-            tree.segment_image(NAME, SEG_STORAGE, "1.2.3", 65535),
+            tree.segment_image(NAME, SEG_STORAGE, "1.2.3", (65535,)),
             hd.sr.ImageContentItem(
                 THEIR_NAME, SEG_STORAGE, "1.2.3", referenced_segment_numbers=65535, relationship_type="CONTAINS"
             ),
             id="segment",
         ),
         pytest.param(
-            tree.segment_image(NAME, SEG_STORAGE, "1.2.3", None),
+            tree.segment_image(NAME, SEG_STORAGE, "1.2.3", (3, 1, 65535)),
+            hd.sr.ImageContentItem(
+                THEIR_NAME, SEG_STORAGE, "1.2.3", referenced_segment_numbers=[3, 1, 65535], relationship_type="CONTAINS"
+            ),
+            id="several segments",
+        ),
+        pytest.param(
+            tree.segment_image(NAME, SEG_STORAGE, "1.2.3"),
             hd.sr.ImageContentItem(THEIR_NAME, SEG_STORAGE, "1.2.3", relationship_type="CONTAINS"),
             id="IMAGE",
         ),
@@ -206,6 +213,10 @@ def test_a_group_has_the_items_of_highdicoms_template() -> None:
     (ours,) = groups(document.dataset)
     (uid,) = children(ours, "112040.DCM")
     numbers = [item for item in ours.ContentSequence if item.ValueType == "NUM"]
+    # What lies below codes (label, severity) is an extension of the template.
+    for item in ours.ContentSequence:
+        if item.ValueType == "CODE" and item.RelationshipType == "CONTAINS" and "ContentSequence" in item:
+            del item.ContentSequence
 
     def their(code: Code) -> CodedConcept:
         return CodedConcept(code.value, code.scheme, code.meaning)
@@ -358,17 +369,19 @@ def by_hand(item: tree.Item) -> Dataset:
     dataset.ValueType = item.value_type
     dataset.ConceptNameCodeSequence = [_by_hand(item.name)]
     match item:
-        case tree.ContainerItem():
+        case content_items.ContainerItem():
             dataset.ContinuityOfContent = "SEPARATE"
-        case tree.TextItem():
+        case content_items.TextItem():
             dataset.TextValue = item.words
-        case tree.CodeItem():
+        case content_items.CodeItem():
             dataset.ConceptCodeSequence = [_by_hand(item.value)]
-        case tree.UidItem():
+        case content_items.UidItem():
             dataset.UID = item.uid
-        case tree.NumberItem():
+        case content_items.NumberItem():
             measured = Dataset()
             measured.NumericValue = item.decimal
+            if item.floating is not None:
+                measured.FloatingPointValue = item.floating
             measured.MeasurementUnitsCodeSequence = [_by_hand(item.unit)]
             dataset.MeasuredValueSequence = [measured]
     if item.children:
@@ -384,6 +397,16 @@ def _by_hand(code: Code) -> Dataset:
     dataset[keyword] = DataElement(keyword, tag, code.value, validation_mode=config.IGNORE)
     dataset.CodingSchemeDesignator, dataset.CodeMeaning = code.scheme, code.meaning
     return dataset
+
+
+@given(st.floats(-1e300, 1e300))
+def test_an_exact_number_is_read_back_as_it_was(value: float) -> None:
+    item = tree.exact_number(NAME, value, MM)
+    dataset = by_hand(item)
+    (measured,) = dcmread(BytesIO(bytes_of(dataset)), force=True).MeasuredValueSequence
+    assert len(item.decimal) <= 16
+    assert measured.get("FloatingPointValue", float(measured.NumericValue)) == value
+    assert float(measured.NumericValue) == pytest.approx(value, rel=1e-8, abs=1e-300)
 
 
 def test_what_does_not_fit_its_length_is_refused() -> None:

@@ -103,10 +103,8 @@ def test_items_of_a_group_stand_in_the_order_of_the_template() -> None:
         "363698007.SCT",
         *NUMBERS,
         "SEGQC.99SEGQA",
-        "CHK-T1.99SEGQA",
-        "CHK-H1.99SEGQA",
-        "CHK-T1.99SEGQA",
-        "CHK-H1.99SEGQA",
+        *("CHK-T1.99SEGQA", "CHK-T1.99SEGQA"),
+        *("CHK-H1.99SEGQA", "CHK-H1.99SEGQA"),
     ]
     assert group.ContentTemplateSequence[0].TemplateIdentifier == "1411"
 
@@ -250,7 +248,7 @@ def test_a_finding_of_the_case_concerns_the_segs_that_it_names() -> None:
     first, other = (d.dataset for d in build_documents(report, rule_titles=TITLES, compare="none")[:2])
     assert [("X4" in line, "G1" in line) for line in summary(first)] == [(False, False), (False, True)]
     assert [("X4" in line, "G1" in line) for line in summary(other)[1:]] == [(True, False), (False, True)]
-    assert first.SeriesDescription.startswith("FAIL TotalSegmentator")
+    assert first.SeriesDescription.startswith("Report: FAIL TotalSegmentator")
 
 
 def test_too_many_segments_leave_the_worst_ones() -> None:

@@ -19,7 +19,7 @@ from segqa_dicom.sr import (
     predecessors,
     read_earlier,
 )
-from segqa_dicom.sr.write.document import MACHINE_KINDS
+from segqa_dicom.sr.kinds import MACHINE_KINDS
 
 from .factories import TITLES, rich_case
 

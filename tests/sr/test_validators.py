@@ -18,7 +18,7 @@ from segqa_dicom.reading.case import read_case
 from segqa_dicom.reading.grouping import group
 from segqa_dicom.reading.scan import scan
 from segqa_dicom.sr import Document, Kind, Predecessor, build_documents, codes, file_name, write
-from segqa_dicom.sr.write.document import MACHINE_KINDS
+from segqa_dicom.sr.kinds import MACHINE_KINDS
 from tests import validators
 from tests.shared import shared
 

@@ -107,7 +107,9 @@ def test_private_codes_fit_their_attributes_and_stand_in_the_table() -> None:
 
 def test_every_private_code_in_use_is_defined_and_every_other_scheme_is_public() -> None:
     used = [value for value in vars(codes).values() if isinstance(value, Code)]
-    used += [*codes.VERDICTS.values(), *codes.OUTCOMES.values(), *codes.PURPOSES.values()]
+    for table in (codes.VERDICTS, codes.OUTCOMES, codes.PURPOSES, codes.SEVERITIES, codes.KINDS, codes.RULE_UNITS):
+        used += table.values()
+    used += [*codes.LOCATION, *codes.LOWEST_CORNER, *codes.HIGHEST_CORNER]
     assert {code.scheme for code in used} == {"99SEGQA", "DCM", "SCT", "IBSI", "LN", "UMLS", "UCUM", "RFC5646"}
     assert {code.value for code in used if code.scheme == codes.SCHEME} == set(codes.PRIVATE)
     assert set(codes.OUTCOMES) == set(Outcome)

@@ -23,7 +23,7 @@ from segqa_dicom.assessment.vocabulary import Vocabulary
 from segqa_dicom.digests import digest
 from segqa_dicom.errors import InputError, PeerError
 from segqa_dicom.findings import Document, FindingsIndex, read_document
-from segqa_dicom.findings.index import CURRENT
+from segqa_dicom.findings.schema import CURRENT
 from segqa_dicom.findings.worklist import SegmentationSummary, segmentations
 from segqa_dicom.ledger import Ledger
 from segqa_dicom.ledger.review_rows import AnnotationRow

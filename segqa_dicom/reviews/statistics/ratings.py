@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from segqa_dicom.assessment.model import Purpose
 from segqa_dicom.findings import FindingsIndex
-from segqa_dicom.findings.index import json_list
+from segqa_dicom.findings.schema import json_list
 from segqa_dicom.ledger import ImportedRow
 from segqa_dicom.model import WHOLE, SegmentRef
 from segqa_dicom.reviews.statistics.agreement import Rating

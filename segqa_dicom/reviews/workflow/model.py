@@ -83,6 +83,7 @@ class MachineCheck:
     outcome: str
     message: str = ""
     location_mm: PointMm | None = None
+    severity: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,9 @@ from segqa_dicom.model import Code, Segment
 from segqa_dicom.report.model import CaseReport, SegmentationReport, SegmentReport
 from segqa_dicom.sr import codes, tree
 from segqa_dicom.sr.ascii import counted
+from segqa_dicom.sr.kinds import Kind
 from segqa_dicom.sr.segment_items import finding, finding_site, name_of, pair_names
-from segqa_dicom.sr.write.document import Body, Context, Document, Kind, assemble
+from segqa_dicom.sr.write.document import Body, Context, Document, assemble
 from segqa_dicom.sr.write.summary import SEVERITY_WORDS, what
 
 Mode: TypeAlias = Literal["auto", "pairs", "none"]
@@ -151,10 +152,10 @@ def _group(pair: _Pair, structure: StructureComparison, names: tuple[str, str]) 
             codes.SOURCE_OF_MEASUREMENT,
             evaluated.sop_class_uid,
             evaluated.sop_instance_uid,
-            structure.evaluated_segment,
+            (structure.evaluated_segment,),
         ),
         tree.segment_image(
-            codes.REFERENCE_SEGMENT, reference.sop_class_uid, reference.sop_instance_uid, structure.reference_segment
+            codes.REFERENCE_SEGMENT, reference.sop_class_uid, reference.sop_instance_uid, (structure.reference_segment,)
         ),
     ]
     return tree.container(codes.MEASUREMENT_GROUP, children, template="1501")

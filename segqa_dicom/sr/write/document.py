@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import cached_property
 from io import BytesIO
 
@@ -23,6 +22,7 @@ from segqa_dicom.model import Code, ContentConflict, CtRecord, SegRecord
 from segqa_dicom.report.model import CaseReport
 from segqa_dicom.sr import codes, tree
 from segqa_dicom.sr.ascii import LONG_STRING, ascii_text, squeezed
+from segqa_dicom.sr.kinds import Kind
 from segqa_dicom.sr.write.evidence import CtEvidence, Predecessor, ct_evidence, evidence_elements
 from segqa_dicom.sr.write.header import MANUFACTURER, PRODUCT, Header, date_time, encoded_file
 
@@ -30,27 +30,7 @@ MAX_GROUPS = 1000
 """Structures per document: a SEG may have 65,535, and no viewer opens a document with that many groups."""
 
 
-class Kind(StrEnum):
-    """What a document says; the values are part of its identity."""
-
-    REPORT = "report"
-    COMPARE = "compare"
-    REVIEW = "review"
-    KEYIMG = "keyimg"
-    REVIEW_KEYIMG = "review_keyimg"
-
-
-MACHINE_KINDS = (Kind.REPORT, Kind.COMPARE, Kind.KEYIMG)
-"""What the service writes by itself; the others are of readers."""
-_SERIES_OFFSET = {Kind.REPORT: 1, Kind.COMPARE: 2, Kind.REVIEW: 3, Kind.KEYIMG: 4, Kind.REVIEW_KEYIMG: 5}
-SERIES_NAMES = {
-    Kind.REPORT: "report",
-    Kind.COMPARE: "compare",
-    Kind.REVIEW: "review",
-    Kind.KEYIMG: "key findings",
-    Kind.REVIEW_KEYIMG: "review findings",
-}
-"""What the descriptions of their series end with, after ``SEGQA``."""
+_SERIES_OFFSET = {Kind.REPORT: 1, Kind.KEYIMG: 2, Kind.COMPARE: 3, Kind.REVIEW: 4, Kind.REVIEW_KEYIMG: 5}
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,13 +145,14 @@ def series_number(kind: Kind, rank: int) -> int:
 
 
 def series_description(kind: Kind, outcome: str, subjects: Sequence[str]) -> str:
-    """``3 FAIL TotalSegmentator 2.1 SEGQA report``; names that are too long lose their middle."""
-    ending = f" SEGQA {SERIES_NAMES[kind]}"
-    space = LONG_STRING - len(ending) - len(outcome) - 1
+    """``Report: 3 FAIL TotalSegmentator 2.1``; names that are too long lose their middle.
+
+    The kind comes first: viewers cut the description at about 25 characters.
+    """
+    start = f"{codes.KINDS[kind].meaning}: {outcome} "
     between = " vs "
-    each = (space - len(between) * (len(subjects) - 1)) // len(subjects)
-    subject = between.join(squeezed(ascii_text(subject), each) for subject in subjects)
-    return f"{outcome} {subject}{ending}"
+    each = (LONG_STRING - len(start) - len(between) * (len(subjects) - 1)) // len(subjects)
+    return start + between.join(squeezed(ascii_text(subject), each) for subject in subjects)
 
 
 def identity(
@@ -209,7 +190,34 @@ def _content(case: CaseReport, body: Body) -> list[tree.Item]:
         children.append(tree.container(codes.IMAGING_MEASUREMENTS, measurements))
     if body.evaluations:
         children.append(tree.container(codes.QUALITATIVE_EVALUATIONS, body.evaluations))
-    return children
+    ruleset = [
+        tree.text(codes.RULE_SET_VERSION, case.ruleset.version, tree.PROPERTIES),
+        tree.text(codes.RULE_SET_HASH, case.ruleset.hash, tree.PROPERTIES),
+    ]
+    return [*children, document_kind(body.kind, zip(body.about, body.subjects, strict=True), ruleset)]
+
+
+def document_kind(
+    kind: Kind, segmentations: Iterable[tuple[SegRecord, str]], more: Iterable[tree.Item] = ()
+) -> tree.Item:
+    """The last item of the root: the kind of the document, below it the names of its SEGs.
+
+    segmentations : each SEG with its name; of a pair the evaluated one first
+    """
+    names = [
+        tree.text(
+            codes.SEGMENTATION_NAME,
+            name,
+            tree.PROPERTIES,
+            [tree.segment_image(codes.SEGMENTATION_NAME, *_class_and_instance(record), relation=tree.PROPERTIES)],
+        )
+        for record, name in segmentations
+    ]
+    return tree.code(codes.DOCUMENT_KIND, codes.KINDS[kind], children=[*more, *names])
+
+
+def _class_and_instance(record: SegRecord) -> tuple[str, str]:
+    return record.sop_class_uid, record.sop_instance_uid
 
 
 def language() -> tree.Item:

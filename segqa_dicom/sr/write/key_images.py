@@ -18,8 +18,9 @@ from segqa_dicom.model import Code, PointMm, SegRecord
 from segqa_dicom.report.model import CaseReport, SegmentationReport, SegmentReport
 from segqa_dicom.sr import codes, tree
 from segqa_dicom.sr.ascii import counted
+from segqa_dicom.sr.kinds import Kind
 from segqa_dicom.sr.segment_items import finding, finding_site, name_of, seg_name
-from segqa_dicom.sr.write.document import Body, Context, Document, Kind, assemble
+from segqa_dicom.sr.write.document import Body, Context, Document, assemble
 from segqa_dicom.sr.write.markers import ARROW, Marker, marked_point, marker_group
 from segqa_dicom.sr.write.summary import SEVERITY_WORDS, judge
 

@@ -37,13 +37,14 @@ class Marker:
 
 def marker_group(marker: Marker, record: SegRecord, segment_number: int | None) -> tree.Item:
     """The group of a marker on a segment; None = on the SEG as a whole."""
+    numbers = () if segment_number is None else (segment_number,)
     children = [
         tree.text(codes.TRACKING_IDENTIFIER, marker.tracking, tree.OBS_CONTEXT),
         tree.uid_reference(codes.TRACKING_UID, marker.uid, tree.OBS_CONTEXT),
         *marker.about,
         # Any other child of a number before its place, and OHIF shows a black viewport.
         *marker.numbers,
-        tree.segment_image(codes.SOURCE_OF_MEASUREMENT, record.sop_class_uid, record.sop_instance_uid, segment_number),
+        tree.segment_image(codes.SOURCE_OF_MEASUREMENT, record.sop_class_uid, record.sop_instance_uid, numbers),
         marker.comment,
     ]
     return tree.container(codes.MEASUREMENT_GROUP, children, template="1501")

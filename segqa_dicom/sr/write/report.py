@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from segqa_dicom.checks.finding import Check, Finding, Outcome, Verdict
+from segqa_dicom.checks.finding import Outcome, Verdict
 from segqa_dicom.checks.registry import listing
 from segqa_dicom.measures.results import Intensity
 from segqa_dicom.model import Code, SegRecord
@@ -14,8 +14,10 @@ from segqa_dicom.report.model import SegmentationReport, SegmentReport
 from segqa_dicom.report.wording import LOW_DICE, disagrees
 from segqa_dicom.sr import codes, tree
 from segqa_dicom.sr.ascii import counted
+from segqa_dicom.sr.kinds import Kind
 from segqa_dicom.sr.segment_items import finding, finding_site, name_of, seg_name, tracking_identifier, tracking_uids
-from segqa_dicom.sr.write.document import Body, Context, Document, Kind, assemble
+from segqa_dicom.sr.write.document import Body, Context, Document, assemble
+from segqa_dicom.sr.write.outcomes import outcome_items
 from segqa_dicom.sr.write.summary import Judgement, judge, summary_lines
 
 _MOST_NAMES = 20
@@ -50,7 +52,7 @@ def report_document(context: Context, segmentation: SegmentationReport) -> Docum
                 *_notes(context, segmentation, left_out),
             ],
             groups=_groups(context, segmentation, shown),
-            evaluations=_evaluations(judgement, context.titles),
+            evaluations=_evaluations(judgement, segmentation, context.titles),
         ),
     )
 
@@ -133,7 +135,7 @@ def _identity(context: Context, record: SegRecord, structure: SegmentReport, tra
         tree.text(codes.TRACKING_IDENTIFIER, tracking_identifier(segment), tree.OBS_CONTEXT),
         tree.uid_reference(codes.TRACKING_UID, tracking_uid, tree.OBS_CONTEXT),
         finding(segment),
-        tree.segment_image(codes.REFERENCED_SEGMENT, record.sop_class_uid, record.sop_instance_uid, segment.number),
+        tree.segment_image(codes.REFERENCED_SEGMENT, record.sop_class_uid, record.sop_instance_uid, (segment.number,)),
         tree.uid_reference(codes.SOURCE_SERIES, context.case.ct.series_instance_uid),
         *finding_site(segment),
     ]
@@ -141,22 +143,15 @@ def _identity(context: Context, record: SegRecord, structure: SegmentReport, tra
 
 def _judgements(structure: SegmentReport, titles: Mapping[str, str]) -> list[tree.Item]:
     verdict = tree.code(codes.SEGMENTATION_QUALITY, codes.VERDICTS[structure.verdict])
-    # Findings that name it are told once, in the Summary; here their outcome says why it did not pass.
-    named = [replace(one, message="") for one in structure.findings]
-    return [verdict, *_outcomes([*structure.checks, *named], titles)]
-
-
-def _outcomes(checks: Sequence[Check | Finding], titles: Mapping[str, str]) -> list[tree.Item]:
-    """The outcome of every rule as CODE, then what there is to say about it as TEXT of the same name."""
-    names = [codes.check_code(check.rule, titles.get(check.rule, "")) for check in checks]
-    pairs = list(zip(names, checks, strict=True))
     return [
-        *(tree.code(name, codes.OUTCOMES[check.outcome]) for name, check in pairs),
-        *(tree.text(name, check.message) for name, check in pairs if check.message),
+        verdict,
+        *outcome_items(structure.checks, titles),
+        # The message of a finding that names several segments stands once, in the Qualitative Evaluations.
+        *outcome_items(structure.findings, titles, with_messages=False),
     ]
 
 
-def _evaluations(judgement: Judgement, titles: Mapping[str, str]) -> list[tree.Item]:
+def _evaluations(judgement: Judgement, segmentation: SegmentationReport, titles: Mapping[str, str]) -> list[tree.Item]:
     """TID 1500 row 12: the SEG as a whole."""
     evaluations = [tree.code(codes.SEGMENTATION_QUALITY, codes.VERDICTS[judgement.verdict])]
     # "Needs review" is neither of the two: somebody has to look first.
@@ -165,7 +160,7 @@ def _evaluations(judgement: Judgement, titles: Mapping[str, str]) -> list[tree.I
         evaluations.append(tree.code(codes.QUALITY_ASSESSMENT, standard))
     return [
         *evaluations,
-        *_outcomes(judgement.findings, titles),
+        *outcome_items(judgement.findings, titles, segmentation=segmentation),
         tree.text(codes.COMMENT, judgement.sentence),
     ]
 

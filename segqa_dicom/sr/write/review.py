@@ -18,18 +18,18 @@ from segqa_dicom.assessment.model import Location, Purpose, Review, Reviewer, Re
 from segqa_dicom.assessment.vocabulary import Term, Vocabulary, default_vocabulary
 from segqa_dicom.dicom.uids import stable_uid
 from segqa_dicom.errors import Inconsistent
-from segqa_dicom.model import WHOLE, Code, CtRecord, Geometry, PointMm, Segment, Segmentation
+from segqa_dicom.model import WHOLE, Code, CtRecord, Geometry, PointMm, Segment, Segmentation, SegRecord
 from segqa_dicom.sr import codes, reader_text, tree
 from segqa_dicom.sr.ascii import counted
+from segqa_dicom.sr.kinds import Kind
 from segqa_dicom.sr.segment_items import finding, finding_site, name_of, seg_name, tracking_identifier, tracking_uids
-from segqa_dicom.sr.write.document import Document, Kind, language, series_description, series_number
+from segqa_dicom.sr.write.document import Document, document_kind, language, series_description, series_number
 from segqa_dicom.sr.write.evidence import Predecessor, ct_evidence, evidence_elements
 from segqa_dicom.sr.write.header import Header, Signature, encoded_file
 from segqa_dicom.sr.write.markers import ARROW, RECTANGLE, Marker, marked_box, marked_point, marker_group
 
 SUMMARY_LINES = 40
 MOST_MARKERS = 100
-_TIMES_AT_ONCE = 50
 _MADE_AT = re.compile(r"[0-9]{14}(\.[0-9]{1,6})?[+-][0-9]{4}\Z")
 _NEEDS_WORK = {"R1", "R2", "R3"}
 _NOT_ASSESSABLE = "NA"
@@ -215,6 +215,7 @@ def _review_document(
         *_about_review(context),
         *_composites(codes.REVIEWED_REPORT, [report] if report else []),
         *_composites(codes.CONSIDERED_REVIEW, considered),
+        _kind(context, Kind.REVIEW),
     ]
     return _document(context, Kind.REVIEW, codes.QA_REPORT, content, referenced, replaced)
 
@@ -246,7 +247,7 @@ def _group(context: _Context, said: SegmentReview, segment: Segment, tracking_ui
         tree.text(codes.TRACKING_IDENTIFIER, tracking_identifier(segment), tree.OBS_CONTEXT),
         tree.uid_reference(codes.TRACKING_UID, tracking_uid, tree.OBS_CONTEXT),
         finding(segment),
-        tree.segment_image(codes.REFERENCED_SEGMENT, record.sop_class_uid, record.sop_instance_uid, segment.number),
+        tree.segment_image(codes.REFERENCED_SEGMENT, record.sop_class_uid, record.sop_instance_uid, (segment.number,)),
         tree.uid_reference(codes.SOURCE_SERIES, context.ct.series_instance_uid),
         *finding_site(segment),
         *_judgements(context.words, said),
@@ -282,9 +283,17 @@ def _properties(words: Words, found: ReviewFinding) -> Iterator[tree.Item]:
     if found.severity:
         yield tree.word(codes.SEVERITY, words.code("severities", found.severity), tree.CONCEPT_MOD)
     if found.location:
-        yield tree.text(codes.LOCATION, location_text(found.location), tree.PROPERTIES)
+        yield from _coordinates(found.location)
     if found.comment:
         yield tree.human_text(codes.COMMENT, found.comment, tree.PROPERTIES)
+
+
+def _coordinates(location: Location) -> Iterator[tree.Item]:
+    yield from tree.coordinates(codes.LOCATION, location.point_mm)
+    if location.box_mm:
+        low, high = location.box_mm
+        yield from tree.coordinates(codes.LOWEST_CORNER, low)
+        yield from tree.coordinates(codes.HIGHEST_CORNER, high)
 
 
 def _details(words: Words, found: ReviewFinding) -> str:
@@ -293,19 +302,6 @@ def _details(words: Words, found: ReviewFinding) -> str:
     if found.location:
         said += f"; {_where(found.location)}"
     return f"{said}: {reader_text.line_text(found.comment, reader_text.COMMENT_LENGTH)}" if found.comment else said
-
-
-def location_text(location: Location) -> str:
-    """A location as it is kept in documents: LPS mm to the last digit."""
-    text = _point_text(location.point_mm)
-    if location.box_mm:
-        low, high = location.box_mm
-        text += f" box {_point_text(low)} to {_point_text(high)}"
-    return text
-
-
-def _point_text(point: PointMm) -> str:
-    return f"({', '.join(repr(float(value)) for value in point)})"
 
 
 def _where(location: Location) -> str:
@@ -323,25 +319,36 @@ def _extent(box: tuple[PointMm, PointMm]) -> str:
 def _about_review(context: _Context) -> Iterator[tree.Item]:
     review = context.review
     yield tree.code(codes.PURPOSE, codes.PURPOSES[review.purpose])
-    yield tree.text(codes.READING_NUMBER, str(review.reading))
+    yield tree.exact_number(codes.READING_NUMBER, review.reading, codes.COUNT, tree.CONTAINS)
     yield tree.date_time(codes.REVIEWED_AT, review.made_at)
     if review.vocabulary_version:
         yield tree.human_text(codes.VOCABULARY_VERSION, review.vocabulary_version)
-    for line in _times(review.segments):
-        yield tree.text(codes.TIME_SPENT, line)
+    yield from _times(context)
 
 
-def _times(segments: Iterable[SegmentReview]) -> Iterator[str]:
-    """Seconds in all and by segment; several lines if there are many, because long texts are cut."""
-    spent = [(one.segment_number, one.seconds) for one in segments if one.seconds]
-    for first in range(0, len(spent), _TIMES_AT_ONCE):
-        part = spent[first : first + _TIMES_AT_ONCE]
-        listed = ", ".join(f"{number}: {_seconds(seconds)} s" for number, seconds in part)
-        yield f"{_seconds(round(sum(seconds for _, seconds in part), 1))} s ({listed})"
+def _times(context: _Context) -> Iterator[tree.Item]:
+    """Seconds in all, below them those of each segment."""
+    record = context.segmentation.record
+    parts = [
+        tree.exact_number(codes.SEGMENT_TIME, one.seconds, codes.SECOND, children=[_about(record, one.segment_number)])
+        for one in context.review.segments
+        if one.seconds
+    ]
+    if parts:
+        total = round(sum(one.seconds for one in context.review.segments), 1)
+        yield tree.exact_number(codes.TIME_SPENT, total, codes.SECOND, tree.CONTAINS, parts)
 
 
-def _seconds(value: float) -> str:
-    return repr(value).removesuffix(".0")
+def _about(record: SegRecord, segment_number: int) -> tree.Item:
+    numbers = () if segment_number == WHOLE else (segment_number,)
+    return tree.segment_image(
+        codes.REFERENCED_SEGMENT, record.sop_class_uid, record.sop_instance_uid, numbers, tree.PROPERTIES
+    )
+
+
+def _kind(context: _Context, kind: Kind) -> tree.Item:
+    record = context.segmentation.record
+    return document_kind(kind, [(record, seg_name(record))])
 
 
 def _composites(name: Code, documents: Iterable[Predecessor]) -> list[tree.Item]:
@@ -463,6 +470,7 @@ def _keyimg_document(
         tree.human_text(codes.SUMMARY, _sentence(context)),
         tree.container(codes.IMAGING_MEASUREMENTS, groups),
         *_composites(codes.EXPLAINED_REVIEW, [explained]),
+        _kind(context, Kind.REVIEW_KEYIMG),
     ]
     return _document(context, Kind.REVIEW_KEYIMG, codes.IMAGING_MEASUREMENT_REPORT, content, [explained], replaced)
 

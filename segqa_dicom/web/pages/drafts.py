@@ -66,7 +66,7 @@ async def get_scene(request: Request) -> Response:
 
     def make() -> dict[str, Any]:
         opened = case_of(pages, machine_in(request, place))
-        view = pages.views.machine_view(place, opened.case.ct)
+        view = pages.views.machine_view(place)
         locations = [*at, *(view.locations_mm if view else ())]
         checks = [one.location_mm for one in complaints(view)] if view else []
         return {**scene(opened, place.segmentation, place.segment, locations), "checks": checks}

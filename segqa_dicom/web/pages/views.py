@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from segqa_dicom.archive import Archive
 from segqa_dicom.findings import FindingsIndex
-from segqa_dicom.model import CtVolume, SegmentRef
+from segqa_dicom.model import SegmentRef
 from segqa_dicom.reviews.workflow.machine import machine_view
 from segqa_dicom.reviews.workflow.model import Annotation, MachineView
 
@@ -17,15 +15,12 @@ from segqa_dicom.reviews.workflow.model import Annotation, MachineView
 class Views:
     """Asks documents of the archive; blocks.
 
-    folder : for files of the archive while they are read
     annotations : what was drawn on a segment in other programs
     """
 
     index: FindingsIndex
-    archive: Archive
-    folder: Path
     annotations: Callable[[SegmentRef], Sequence[Annotation]]
 
-    def machine_view(self, place: SegmentRef, ct: CtVolume | None = None) -> MachineView | None:
-        """All that the machine's documents say; None if there are none. Where things are it says with the CT only."""
-        return machine_view(self.index, self.archive, place, self.folder, ct=ct)
+    def machine_view(self, place: SegmentRef) -> MachineView | None:
+        """What the machine's documents state about a segment; None if there are none."""
+        return machine_view(self.index, place)
