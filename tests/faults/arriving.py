@@ -76,8 +76,8 @@ def current(documents: Sequence[Dataset]) -> list[Dataset]:
 
 
 def kind(document: Dataset) -> str:
-    """report, compare or key findings."""
-    return str(document.SeriesDescription).rpartition("SEGQA ")[2]
+    """report, compare or keyimg, as the document states it at the end of its root."""
+    return str(document.ContentSequence[-1].ConceptCodeSequence[0].CodeValue).removeprefix("KIND-").lower()
 
 
 def text_of(document: Dataset) -> str:

@@ -25,10 +25,10 @@ def test_what_is_sent_is_reviewed_and_sending_it_again_adds_nothing(tmp_path: Pa
         service.wait_for_cases(1)
         documents = service.documents()
         assert all(is_own_sr(one) for one in documents)
-        assert {one.SeriesDescription.rpartition("SEGQA ")[2] for one in documents} == {
-            "report",
-            "compare",
-            "key findings",
+        assert {one.SeriesDescription.partition(":")[0] for one in documents} == {
+            "Report",
+            "Comparison",
+            "Key images",
         }
         assert send(service.dicom_port, case) == 0
         service.wait_for_cases(1)

@@ -61,8 +61,9 @@ class Reviewed:
         return str(self.ct[0].StudyInstanceUID)
 
     def document(self, kind: str, model: str = "Model B") -> Dataset:
-        """The `kind` ("report", "key findings", "compare") on a model's result."""
-        (found,) = [one for one in self.documents if kind in one.SeriesDescription and model in one.SeriesDescription]
+        """The `kind` ("Report", "Key images", "Comparison") on a model's result."""
+        described = [(one, str(one.SeriesDescription)) for one in self.documents]
+        (found,) = [one for one, text in described if text.startswith(f"{kind}: ") and model in text]
         return found
 
     def image(self, sop_instance_uid: str) -> Dataset:

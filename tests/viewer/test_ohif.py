@@ -159,7 +159,7 @@ def test_a_segmentation_lies_over_the_ct_with_its_segments_named(
 
 
 def test_a_report_is_read_as_text(seen: Viewer, reviewed: Reviewed, tmp_path: Path) -> None:
-    report = reviewed.document("report")
+    report = reviewed.document("Report")
     seen.open(document_link(reviewed.study, str(report.SeriesInstanceUID)))
     summaries = content(report, "55112-7")
     seen.wait_for_text(summaries[0])
@@ -174,7 +174,7 @@ def test_a_report_is_read_as_text(seen: Viewer, reviewed: Reviewed, tmp_path: Pa
 
 
 def test_key_findings_are_arrows_that_lead_to_their_slices(seen: Viewer, reviewed: Reviewed, tmp_path: Path) -> None:
-    findings = reviewed.document("key findings")
+    findings = reviewed.document("Key images")
     points = points_of(findings)
     assert len(points) >= 4
     seen.open(document_link(reviewed.study, str(findings.SeriesInstanceUID)))
@@ -205,7 +205,7 @@ def test_key_findings_are_arrows_that_lead_to_their_slices(seen: Viewer, reviewe
 
 
 def test_findings_and_segmentation_are_seen_together(seen: Viewer, reviewed: Reviewed, tmp_path: Path) -> None:
-    findings = reviewed.document("key findings")
+    findings = reviewed.document("Key images")
     seen.open(document_link(reviewed.study, str(findings.SeriesInstanceUID)))
     seen.wait_for("() => window.services.measurementService.getMeasurements().length > 0")
     seen.put_on_screen(str(reviewed.segmentations["Model B 1.0"].SeriesInstanceUID))

@@ -38,7 +38,7 @@ def seen(real_case: Reviewed) -> Iterator[Viewer]:
 
 
 def test_findings_on_a_real_case_lie_where_they_are_said_to(seen: Viewer, real_case: Reviewed, tmp_path: Path) -> None:
-    (findings,) = (one for one in real_case.documents if "key findings" in one.SeriesDescription)
+    (findings,) = (one for one in real_case.documents if one.SeriesDescription.startswith("Key images: "))
     points = points_of(findings)
     seen.open(document_link(real_case.study, str(findings.SeriesInstanceUID)))
     seen.wait_for("n => window.services.measurementService.getMeasurements().length === n", len(points))
@@ -63,7 +63,7 @@ def test_findings_on_a_real_case_lie_where_they_are_said_to(seen: Viewer, real_c
 
 
 def test_the_report_on_a_real_case_is_read_as_text(seen: Viewer, real_case: Reviewed, tmp_path: Path) -> None:
-    (report,) = (one for one in real_case.documents if "report" in one.SeriesDescription)
+    (report,) = (one for one in real_case.documents if one.SeriesDescription.startswith("Report: "))
     seen.open(document_link(real_case.study, str(report.SeriesInstanceUID)))
     summaries = content(report, "55112-7")
     seen.wait_for_text(summaries[0])

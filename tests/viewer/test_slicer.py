@@ -45,7 +45,7 @@ def test_the_table_of_a_report_has_a_row_for_each_structure_in_the_order_of_its_
 
 
 def test_every_row_of_a_report_has_the_same_columns(embedded: Reviewed, tmp_path: Path) -> None:
-    report = embedded.document("report")
+    report = embedded.document("Report")
     groups = tid1500_groups(retrieved(embedded, report, tmp_path / "report.dcm"), tmp_path / "report.json")
     columns = {
         tuple(
@@ -59,7 +59,7 @@ def test_every_row_of_a_report_has_the_same_columns(embedded: Reviewed, tmp_path
 
 
 def test_the_evidence_of_a_report_leads_to_its_segmentation(embedded: Reviewed) -> None:
-    report = embedded.document("report")
+    report = embedded.document("Report")
     (segmentation,) = (one for name, one in embedded.segmentations.items() if name.startswith("Model B"))
     named = {
         str(instance.ReferencedSOPInstanceUID)
