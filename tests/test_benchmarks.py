@@ -36,6 +36,7 @@ def benchmark(folder: Path, *arguments: str) -> Any:
     return json.loads((folder / "all.json").read_text())
 
 
+@pytest.mark.servers
 def test_every_step_runs_and_agrees_with_the_peers_that_are_there(tmp_path: Path) -> None:
     found = benchmark(tmp_path, "--same-process", "--steps", *(step.key for step in STEPS))
     rows = found["rows"]
@@ -56,6 +57,7 @@ def test_every_step_runs_and_agrees_with_the_peers_that_are_there(tmp_path: Path
     assert all(step.title in shown for step in STEPS)
 
 
+@pytest.mark.servers
 def test_parties_run_in_processes_of_their_own(tmp_path: Path) -> None:
     (row,) = benchmark(tmp_path, "--steps", "overlap")["rows"]
     assert row["agrees"] is (True if row["peer_timing"] else None)
@@ -64,6 +66,7 @@ def test_parties_run_in_processes_of_their_own(tmp_path: Path) -> None:
         assert row["ours"]["process_mb"] > 20
 
 
+@pytest.mark.servers
 def test_a_fresh_process_is_timed_and_its_memory_watched() -> None:
     ran = run_fresh([sys.executable, "-c", "import time; kept = b'1' * 100_000_000; time.sleep(0.2); print('done')"])
     assert ran.output == "done\n"

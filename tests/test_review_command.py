@@ -22,6 +22,8 @@ from segqa_dicom.reading.scan import scan
 from tests.command import Ran, segqa
 from tests.scenes import LIVER, Part, box, case, segmentation
 
+pytestmark = pytest.mark.servers
+
 SHAPE = (64, 80, 96)
 
 

@@ -47,6 +47,7 @@ def result(ran: Ran) -> dict[str, Any]:
 # What comes out
 
 
+@pytest.mark.servers
 def test_json_has_the_keys_that_others_rely_on(result: dict[str, Any]) -> None:
     assert {"segqa_version", "ruleset", "injections", "rules", "baseline", "not_reviewed"} == set(result)
     assert {
@@ -61,23 +62,27 @@ def test_json_has_the_keys_that_others_rely_on(result: dict[str, Any]) -> None:
     assert {"segmentations", "structures", "complaints", "per_100_structures", "by_structure"} == set(baseline)
 
 
+@pytest.mark.servers
 def test_every_error_of_the_list_is_made(result: dict[str, Any]) -> None:
     made = {one["id"]: one for one in result["injections"]}
     assert set(made) >= ISSUE_LIST
     assert all(one["status"] not in ("not possible here", "not reviewed") for one in made.values())
 
 
+@pytest.mark.servers
 def test_what_has_a_rule_is_found(result: dict[str, Any]) -> None:
     missed = [one for one in result["injections"] if one["status"] == "missed" and not one["without_rule"]]
     assert missed == []
 
 
+@pytest.mark.servers
 def test_the_untouched_phantom_has_at_most_one_false_error_per_100_structures(result: dict[str, Any]) -> None:
     baseline = result["baseline"]["torso phantom"]
     assert baseline["structures"] >= 3 * 99
     assert baseline["per_100_structures"]["error"] <= 1, baseline["by_structure"]
 
 
+@pytest.mark.servers
 def test_rules_add_up_to_the_injections(result: dict[str, Any]) -> None:
     rules = {one["rule"]: one for one in result["rules"]}
     assert rules["L1"]["expected"] == ["swap-pair"]
@@ -91,6 +96,7 @@ def test_rules_add_up_to_the_injections(result: dict[str, Any]) -> None:
     assert all(one["sensitivity"] is None for one in result["rules"] if one["state"] != "active")
 
 
+@pytest.mark.servers
 def test_the_command_explains_itself_with_an_example() -> None:
     ran = segqa("selftest", "--help")
     assert ran.code == 0
@@ -275,6 +281,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_tested(study: Path) -> Non
     assert found.baselines[1].segmentations == 2
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize(("path", "words"), [("no/such/folder", "no such file"), (".", "nothing to test")])
 def test_a_wrong_call_ends_with_2_and_a_sentence(path: str, words: str, tmp_path: Path) -> None:
     ran = segqa("selftest", tmp_path / path)

@@ -209,6 +209,7 @@ cases.close()
 """
 
 
+@pytest.mark.servers
 def test_several_processes_share_a_folder(archive: CountingArchive, cases: OpenCases, tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[2]
     running = [

@@ -328,6 +328,7 @@ def growth(intact: Path, folders: list[Path]) -> list[tuple[int, float, int]]:
     return [(int(row[1]), float(row[2]), int(row[3])) for row in rows]
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize("lie", LIES)
 def test_absurd_sizes_are_refused_soon_and_in_little_memory(
     surroundings: tuple[Path, dict[str, Path]], tmp_path: Path, lie: dict[str, int]
@@ -355,6 +356,7 @@ def test_absurd_sizes_are_refused_soon_and_in_little_memory(
         assert left_out or accepted, form
 
 
+@pytest.mark.servers
 def test_a_deflate_bomb_is_refused_soon_and_in_little_memory(tmp_path: Path) -> None:
     ct = f.ct_images(WHERE)
     f.save_all(ct, tmp_path / "intact")

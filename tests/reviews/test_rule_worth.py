@@ -267,6 +267,7 @@ def test_the_proposal_starts_from_the_rule_set_in_use(cohort: Cohort) -> None:
     assert tomllib.loads(text).get("rules", {}) == {}
 
 
+@pytest.mark.servers
 def test_the_review_command_accepts_a_proposal(cohort: Cohort, tmp_path: Path) -> None:
     file = tmp_path / "proposal.toml"
     file.write_text(cohort.proposal(values={"T3": cohort.values}, outcomes=cohort.outcomes), encoding="utf-8")

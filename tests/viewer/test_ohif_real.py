@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from playwright.sync_api import BrowserContext
 
 from segqa_dicom.viewer import document_link
 from tests.servers.chromium import Viewer, chromium, viewer
@@ -30,9 +31,15 @@ def real_case(ohif: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield reviewed_by(serve, folder / "case")
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[BrowserContext]:
+    with chromium() as context:
+        yield context
+
+
 @pytest.fixture
-def seen(real_case: Reviewed) -> Iterator[Viewer]:
-    with chromium() as browser, viewer(browser, real_case.url) as page:
+def seen(browser: BrowserContext, real_case: Reviewed) -> Iterator[Viewer]:
+    with viewer(browser, real_case.url) as page:
         yield page
         no_trouble(page, real_case.url)
 
