@@ -6,18 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
-from tests import tiers
+from tests import phantom_studies, tiers
 from tests.servers.orthanc import Orthanc
-
-settings.register_profile("default", deadline=None)
-settings.register_profile("long", deadline=None, max_examples=1000)
+from tests.servers.postgres import PostgresCluster, postgres_cluster
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         tiers.mark(item)
+    tiers.put_long_files_first(items)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -32,8 +30,20 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _phantoms(tmp_path_factory: pytest.TempPathFactory) -> None:
+    phantom_studies.keep_below(tmp_path_factory)
+
+
 @pytest.fixture
 def orthanc(tmp_path: Path) -> Iterator[Orthanc]:
     """A running Orthanc with an empty storage, for one test."""
     with Orthanc(tmp_path / "orthanc") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresCluster]:
+    """One cluster for the tests of this process; each test has a database of its own."""
+    with postgres_cluster() as cluster:
+        yield cluster

@@ -48,4 +48,4 @@ fi
 .venv/bin/ruff check .
 .venv/bin/mypy
 unset PYTHONDONTWRITEBYTECODE  # each of the many processes that tests start would compile every module again
-.venv/bin/python -m pytest -n auto --dist loadgroup "${selection[@]}" "$@"
+.venv/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder "${selection[@]}" "$@"

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 TESTS = Path(__file__).resolve().parent
 FOLDERS = {"faults": ("servers",), "pages": ("servers", "browser")}
@@ -30,6 +31,16 @@ STARTS = {"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.system", "pt
 CONVERTERS = {"segimage2itkimage", "tid1500reader", "tid1500writer"}
 """Of dcmqi; each runs for a tenth of a second."""
 
+EXAMPLES = 100
+"""Of a property, where its test does not say how many."""
+settings.register_profile("default", deadline=None, max_examples=EXAMPLES)
+settings.register_profile("long", deadline=None, max_examples=10 * EXAMPLES)
+
+
+def examples(count: int) -> settings:
+    """Settings of a property with `count` examples, ten times as many in the tier of long tests."""
+    return settings(max_examples=count * settings.default.max_examples // EXAMPLES)
+
 
 def mark(item: pytest.Item) -> None:
     """Add the marks that follow from the folder and the fixtures of a test."""
@@ -39,6 +50,15 @@ def mark(item: pytest.Item) -> None:
         names.update(FIXTURES.get(fixture, ()))
     for name in sorted(names):
         item.add_marker(name)
+
+
+def put_long_files_first(items: list[pytest.Item]) -> None:
+    """Files with tests in a browser, then those that start programs, then the others: so processes end together."""
+    files: dict[Path, int] = {}
+    for item in items:
+        rank = 2 if item.get_closest_marker("browser") else 1 if item.get_closest_marker("servers") else 0
+        files[item.path] = max(rank, files.get(item.path, 0))
+    items.sort(key=lambda item: -files[item.path])
 
 
 class Guard:

@@ -17,7 +17,7 @@ from tests.shared import shared
 from tests.viewer.conftest import Reviewed, content, reviewed_by
 from tests.viewer.test_ohif import no_trouble, points_of, world_of
 
-pytestmark = [pytest.mark.shared, pytest.mark.xdist_group("ohif-real")]
+pytestmark = pytest.mark.shared
 MODEL = "seg_ts1.3_full.dcm"
 
 
