@@ -135,6 +135,7 @@ def test_a_missing_peer_is_a_row_that_says_so() -> None:
     )
 
 
+@pytest.mark.servers  # matplotlib asks fc-list for fonts
 def test_plot_and_table_of_cost_against_size(tmp_path: Path) -> None:
     points = [
         scaling.Point("structures", count, 300, 10 * count, 100.0, 0.1 * count, 0.1 * count, 300.0, 500.0, 1, 2.0)

@@ -143,7 +143,6 @@ SEED_NAMES = [
     "deflated",
     "without meta",
 ]
-MUTANTS_PER_SEED = 160
 
 
 def mutants(data: bytes, count: int, seed: int) -> Iterator[bytes]:
@@ -176,18 +175,19 @@ def check_messages(left_out: list[NotReviewed]) -> None:
 
 
 @pytest.mark.parametrize("name", SEED_NAMES)
+@pytest.mark.parametrize("count", [40, pytest.param(2000, marks=pytest.mark.long)])
 def test_altered_bytes_end_in_a_reason_and_never_in_another_error(
-    surroundings: tuple[Path, dict[str, Path]], tmp_path: Path, name: str
+    surroundings: tuple[Path, dict[str, Path]], tmp_path: Path, name: str, count: int
 ) -> None:
     folder, files = surroundings
     limits = Limits(max_voxels=10_000_000)
     (tmp_path / "ct").symlink_to(folder / "ct")
     slowest = 0.0
-    for data in mutants(files[name].read_bytes(), MUTANTS_PER_SEED, seed=len(name)):
+    for data in mutants(files[name].read_bytes(), count, seed=len(name)):
         (tmp_path / "altered.dcm").write_bytes(data)
-        started = time.monotonic()
+        started = time.process_time()
         check_messages(everything(tmp_path, limits)[1])
-        slowest = max(slowest, time.monotonic() - started)
+        slowest = max(slowest, time.process_time() - started)
     assert slowest < 10
 
 
