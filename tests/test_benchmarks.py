@@ -90,6 +90,7 @@ def test_an_input_is_made_once_and_nothing_else_is_overwritten(tmp_path: Path) -
     assert (tmp_path / "mine" / "thesis.txt").exists()
 
 
+@pytest.mark.slow
 def test_more_structures_than_a_byte_can_number(tmp_path: Path) -> None:
     made = prepared("many", tmp_path, Request("torso", (24, 64, 64), 300))
     assert made.structures == 300

@@ -179,6 +179,7 @@ def run_on_small(*names: str, overrides: dict[str, Any] | None = None, paths: tu
     return run_selftest(paths, ruleset, LIMITS, shape=SMALL, injections=[BY_ID[name] for name in names])
 
 
+@pytest.mark.slow
 def test_without_its_rule_an_error_is_not_found() -> None:
     with_rule, without_rule = (
         run_on_small("leak", "swap-pair"),
@@ -189,6 +190,7 @@ def test_without_its_rule_an_error_is_not_found() -> None:
     assert "F3" not in without_rule.active
 
 
+@pytest.mark.slow
 def test_a_blunt_rule_misses() -> None:
     (outcome,) = run_on_small("leak", overrides={"F3": {"max_fraction_outside": 1.0}}).outcomes
     assert outcome.status is Status.MISSED
@@ -216,6 +218,7 @@ def odd() -> Selftest:
     return run_selftest([], default_ruleset(), LIMITS, shape=SMALL, injections=injections)
 
 
+@pytest.mark.slow
 def test_an_error_without_a_rule_is_shown(odd: Selftest) -> None:
     outcome = odd.outcomes[0]
     assert outcome.status is Status.NO_RULE
@@ -224,12 +227,14 @@ def test_an_error_without_a_rule_is_shown(odd: Selftest) -> None:
     assert (row.state, row.expected, row.found, row.sensitivity) == ("no rule yet", ("without rule",), (), None)
 
 
+@pytest.mark.slow
 def test_a_complaint_about_another_structure_does_not_count(odd: Selftest) -> None:
     assert odd.outcomes[1].status is Status.MISSED
     (row,) = [one for one in rule_rows(odd) if one.rule == "F3"]
     assert (row.expected, row.found, row.sensitivity) == (("elsewhere", "leak"), ("leak",), 0.5)
 
 
+@pytest.mark.slow
 def test_an_injection_that_cannot_be_reviewed_is_named_and_the_others_go_on(odd: Selftest) -> None:
     assert odd.outcomes[2].status is Status.NOT_REVIEWED
     assert "out of paint" in odd.outcomes[2].reason
@@ -237,6 +242,7 @@ def test_an_injection_that_cannot_be_reviewed_is_named_and_the_others_go_on(odd:
     assert not odd.is_complete
 
 
+@pytest.mark.slow
 def test_what_is_not_possible_is_no_failure_of_a_rule(odd: Selftest) -> None:
     assert odd.outcomes[3].status is Status.NOT_POSSIBLE
     assert all("not here" not in one.expected for one in rule_rows(odd))
@@ -265,6 +271,7 @@ def study(tmp_path: Path) -> Path:
     return tmp_path / "my-case"
 
 
+@pytest.mark.slow
 def test_a_folder_is_tested_besides_the_phantom(study: Path) -> None:
     found = run_on_small("leak", "frame-order", paths=(study,))
     assert [one.subject for one in found.baselines] == ["torso phantom", "my-case"]
@@ -273,6 +280,7 @@ def test_a_folder_is_tested_besides_the_phantom(study: Path) -> None:
     assert {path.name for path in study.iterdir()} == {"ct", "a.dcm", "b.dcm", "c.dcm"}
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_is_named_and_the_rest_is_tested(study: Path) -> None:
     (study / "b.dcm").write_bytes((study / "b.dcm").read_bytes()[:-5000])
     found = run_on_small("leak", paths=(study,))

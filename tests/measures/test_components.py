@@ -121,6 +121,7 @@ def test_sizes_of_components_do_not_depend_on_direction(volume: np.ndarray, axis
         assert one.voxel_counts.tolist() == other.voxel_counts.tolist()
 
 
+@pytest.mark.slow
 def test_65535_labels_have_a_component_each() -> None:
     volume = np.arange(65536, dtype=np.uint16).reshape(16, 64, 64)
     found = connected_components(find_runs(volume), list(range(1, 65536)))

@@ -121,6 +121,7 @@ def test_shares_of_air_fat_and_dense_voxels(dtype: type) -> None:
         assert astuple(one.shares) == pytest.approx(shares, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_65535_labels_are_measured() -> None:
     labels = np.arange(65536, dtype=np.uint16).reshape(16, 64, 64)
     hu = (labels.astype(np.int64) - 32768).astype(np.int16)
