@@ -592,7 +592,9 @@ SHORT_VRS = (b"UI", b"CS", b"LO", b"DS", b"IS", b"US", b"SS", b"UL", b"FD", b"AT
 
 @pytest.mark.parametrize("make_mutants", [mutants, mutants_of_values], ids=["any byte", "values"])
 @pytest.mark.parametrize("name", SEEDS)
-@pytest.mark.parametrize("count", [20, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "count", [pytest.param(60, marks=pytest.mark.slow), pytest.param(1000, marks=pytest.mark.long)]
+)
 def test_mutated_files_have_the_same_outcome(tmp_path: Path, name: str, make_mutants: Any, count: int) -> None:
     data = seeds(tmp_path / "seeds")[name]
     folder = tmp_path / "mutants"
