@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from benchmarks import dicomweb
 from tests.servers.orthanc import dicomweb_plugin
 from tests.servers.process import program
+
+pytestmark = pytest.mark.servers
 
 
 def test_our_dicomweb_and_orthancs_are_asked_the_same() -> None:

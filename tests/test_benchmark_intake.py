@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from benchmarks import intake
 from tests.servers.process import program
+
+pytestmark = pytest.mark.servers
 
 
 def test_the_node_and_storescp_get_everything_that_is_sent() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from benchmarks import pictures
 
 
+@pytest.mark.slow
 def test_pictures_are_drawn_beside_those_of_peers() -> None:
     found = pictures.limits(pictures.TINY, real=None, say=lambda _: None)
     titles = [limit.title for limit in found]

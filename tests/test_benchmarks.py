@@ -36,6 +36,7 @@ def benchmark(folder: Path, *arguments: str) -> Any:
     return json.loads((folder / "all.json").read_text())
 
 
+@pytest.mark.servers
 def test_every_step_runs_and_agrees_with_the_peers_that_are_there(tmp_path: Path) -> None:
     found = benchmark(tmp_path, "--same-process", "--steps", *(step.key for step in STEPS))
     rows = found["rows"]
@@ -56,6 +57,7 @@ def test_every_step_runs_and_agrees_with_the_peers_that_are_there(tmp_path: Path
     assert all(step.title in shown for step in STEPS)
 
 
+@pytest.mark.servers
 def test_parties_run_in_processes_of_their_own(tmp_path: Path) -> None:
     (row,) = benchmark(tmp_path, "--steps", "overlap")["rows"]
     assert row["agrees"] is (True if row["peer_timing"] else None)
@@ -64,6 +66,7 @@ def test_parties_run_in_processes_of_their_own(tmp_path: Path) -> None:
         assert row["ours"]["process_mb"] > 20
 
 
+@pytest.mark.servers
 def test_a_fresh_process_is_timed_and_its_memory_watched() -> None:
     ran = run_fresh([sys.executable, "-c", "import time; kept = b'1' * 100_000_000; time.sleep(0.2); print('done')"])
     assert ran.output == "done\n"
@@ -87,6 +90,7 @@ def test_an_input_is_made_once_and_nothing_else_is_overwritten(tmp_path: Path) -
     assert (tmp_path / "mine" / "thesis.txt").exists()
 
 
+@pytest.mark.slow
 def test_more_structures_than_a_byte_can_number(tmp_path: Path) -> None:
     made = prepared("many", tmp_path, Request("torso", (24, 64, 64), 300))
     assert made.structures == 300
@@ -132,6 +136,7 @@ def test_a_missing_peer_is_a_row_that_says_so() -> None:
     )
 
 
+@pytest.mark.servers  # matplotlib asks fc-list for fonts
 def test_plot_and_table_of_cost_against_size(tmp_path: Path) -> None:
     points = [
         scaling.Point("structures", count, 300, 10 * count, 100.0, 0.1 * count, 0.1 * count, 300.0, 500.0, 1, 2.0)

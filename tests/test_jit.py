@@ -47,6 +47,7 @@ def test_a_directory_others_may_write_to_is_not_used(monkeypatch: pytest.MonkeyP
     assert jit._private_temporary_directory() == tmp_path / "fresh"
 
 
+@pytest.mark.servers
 def test_kernels_import_where_numba_would_find_no_place(tmp_path: Path) -> None:
     """A plain file stands where the cache directories would be: it stops root, too, whom permissions do not stop."""
     copy = tmp_path / "measures"

@@ -13,7 +13,7 @@ import pytest
 from tests.command import segqa
 from tests.shared import shared
 
-pytestmark = pytest.mark.shared
+pytestmark = [pytest.mark.shared, pytest.mark.servers]
 
 CASES = ["A", "B"]
 

@@ -16,11 +16,13 @@ from segqa_dicom.checks.ruleset import default_ruleset
 from segqa_dicom.config import Settings
 from segqa_dicom.local import batch
 from segqa_dicom.local.processes import Processes
-from segqa_dicom.phantoms import demo_study
 from segqa_dicom.reading.grouping import group
 from segqa_dicom.reading.scan import scan
 from tests.command import Ran, segqa
+from tests.phantom_studies import phantom_study
 from tests.scenes import LIVER, Part, box, case, segmentation
+
+pytestmark = pytest.mark.servers
 
 SHAPE = (64, 80, 96)
 
@@ -28,7 +30,7 @@ SHAPE = (64, 80, 96)
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
-    demo_study(folder, shape=SHAPE)
+    phantom_study(folder, SHAPE)
     return folder
 
 

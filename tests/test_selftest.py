@@ -47,6 +47,7 @@ def result(ran: Ran) -> dict[str, Any]:
 # What comes out
 
 
+@pytest.mark.servers
 def test_json_has_the_keys_that_others_rely_on(result: dict[str, Any]) -> None:
     assert {"segqa_version", "ruleset", "injections", "rules", "baseline", "not_reviewed"} == set(result)
     assert {
@@ -61,23 +62,27 @@ def test_json_has_the_keys_that_others_rely_on(result: dict[str, Any]) -> None:
     assert {"segmentations", "structures", "complaints", "per_100_structures", "by_structure"} == set(baseline)
 
 
+@pytest.mark.servers
 def test_every_error_of_the_list_is_made(result: dict[str, Any]) -> None:
     made = {one["id"]: one for one in result["injections"]}
     assert set(made) >= ISSUE_LIST
     assert all(one["status"] not in ("not possible here", "not reviewed") for one in made.values())
 
 
+@pytest.mark.servers
 def test_what_has_a_rule_is_found(result: dict[str, Any]) -> None:
     missed = [one for one in result["injections"] if one["status"] == "missed" and not one["without_rule"]]
     assert missed == []
 
 
+@pytest.mark.servers
 def test_the_untouched_phantom_has_at_most_one_false_error_per_100_structures(result: dict[str, Any]) -> None:
     baseline = result["baseline"]["torso phantom"]
     assert baseline["structures"] >= 3 * 99
     assert baseline["per_100_structures"]["error"] <= 1, baseline["by_structure"]
 
 
+@pytest.mark.servers
 def test_rules_add_up_to_the_injections(result: dict[str, Any]) -> None:
     rules = {one["rule"]: one for one in result["rules"]}
     assert rules["L1"]["expected"] == ["swap-pair"]
@@ -91,6 +96,7 @@ def test_rules_add_up_to_the_injections(result: dict[str, Any]) -> None:
     assert all(one["sensitivity"] is None for one in result["rules"] if one["state"] != "active")
 
 
+@pytest.mark.servers
 def test_the_command_explains_itself_with_an_example() -> None:
     ran = segqa("selftest", "--help")
     assert ran.code == 0
@@ -173,6 +179,7 @@ def run_on_small(*names: str, overrides: dict[str, Any] | None = None, paths: tu
     return run_selftest(paths, ruleset, LIMITS, shape=SMALL, injections=[BY_ID[name] for name in names])
 
 
+@pytest.mark.slow
 def test_without_its_rule_an_error_is_not_found() -> None:
     with_rule, without_rule = (
         run_on_small("leak", "swap-pair"),
@@ -183,6 +190,7 @@ def test_without_its_rule_an_error_is_not_found() -> None:
     assert "F3" not in without_rule.active
 
 
+@pytest.mark.slow
 def test_a_blunt_rule_misses() -> None:
     (outcome,) = run_on_small("leak", overrides={"F3": {"max_fraction_outside": 1.0}}).outcomes
     assert outcome.status is Status.MISSED
@@ -210,6 +218,7 @@ def odd() -> Selftest:
     return run_selftest([], default_ruleset(), LIMITS, shape=SMALL, injections=injections)
 
 
+@pytest.mark.slow
 def test_an_error_without_a_rule_is_shown(odd: Selftest) -> None:
     outcome = odd.outcomes[0]
     assert outcome.status is Status.NO_RULE
@@ -218,12 +227,14 @@ def test_an_error_without_a_rule_is_shown(odd: Selftest) -> None:
     assert (row.state, row.expected, row.found, row.sensitivity) == ("no rule yet", ("without rule",), (), None)
 
 
+@pytest.mark.slow
 def test_a_complaint_about_another_structure_does_not_count(odd: Selftest) -> None:
     assert odd.outcomes[1].status is Status.MISSED
     (row,) = [one for one in rule_rows(odd) if one.rule == "F3"]
     assert (row.expected, row.found, row.sensitivity) == (("elsewhere", "leak"), ("leak",), 0.5)
 
 
+@pytest.mark.slow
 def test_an_injection_that_cannot_be_reviewed_is_named_and_the_others_go_on(odd: Selftest) -> None:
     assert odd.outcomes[2].status is Status.NOT_REVIEWED
     assert "out of paint" in odd.outcomes[2].reason
@@ -231,6 +242,7 @@ def test_an_injection_that_cannot_be_reviewed_is_named_and_the_others_go_on(odd:
     assert not odd.is_complete
 
 
+@pytest.mark.slow
 def test_what_is_not_possible_is_no_failure_of_a_rule(odd: Selftest) -> None:
     assert odd.outcomes[3].status is Status.NOT_POSSIBLE
     assert all("not here" not in one.expected for one in rule_rows(odd))
@@ -259,6 +271,7 @@ def study(tmp_path: Path) -> Path:
     return tmp_path / "my-case"
 
 
+@pytest.mark.slow
 def test_a_folder_is_tested_besides_the_phantom(study: Path) -> None:
     found = run_on_small("leak", "frame-order", paths=(study,))
     assert [one.subject for one in found.baselines] == ["torso phantom", "my-case"]
@@ -267,6 +280,7 @@ def test_a_folder_is_tested_besides_the_phantom(study: Path) -> None:
     assert {path.name for path in study.iterdir()} == {"ct", "a.dcm", "b.dcm", "c.dcm"}
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_is_named_and_the_rest_is_tested(study: Path) -> None:
     (study / "b.dcm").write_bytes((study / "b.dcm").read_bytes()[:-5000])
     found = run_on_small("leak", paths=(study,))
@@ -275,6 +289,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_tested(study: Path) -> Non
     assert found.baselines[1].segmentations == 2
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize(("path", "words"), [("no/such/folder", "no such file"), (".", "nothing to test")])
 def test_a_wrong_call_ends_with_2_and_a_sentence(path: str, words: str, tmp_path: Path) -> None:
     ran = segqa("selftest", tmp_path / path)

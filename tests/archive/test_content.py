@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import Dataset, dcmread
 from pydicom.encaps import encapsulate
@@ -206,7 +206,6 @@ def test_large_files_are_compared_in_little_memory(tmp_path: Path) -> None:
     assert peak < 6_000_000
 
 
-@settings(deadline=None)
 @given(st.integers(0, 1), st.data())
 def test_damage_gives_another_digest_or_an_error_of_ours(which: int, data: st.DataObject) -> None:
     sound = written(nested(), (ExplicitVRLittleEndian, ImplicitVRLittleEndian)[which], undefined=bool(which))

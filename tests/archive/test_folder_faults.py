@@ -11,10 +11,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pydicom
+import pytest
 
 from segqa_dicom.archive import Outcome
 from segqa_dicom.archive.folder import FolderArchive
 from tests.archive.objects import SERIES, STUDY, ct, outgoing
+
+pytestmark = pytest.mark.servers
 
 ROUNDS, BATCH, COUNT = 8, 7, 500
 

@@ -232,6 +232,7 @@ def of_chains(name: str) -> list[dict[str, Any]]:
     return [one for one in everything if one["rule"][0] in "SRX" and one["severity"] != "info"]
 
 
+@pytest.mark.servers
 @pytest.mark.shared
 def test_the_wrongly_numbered_ribs_are_one_finding_about_the_right_result() -> None:
     found, other = of_chains("A")
@@ -250,6 +251,7 @@ def test_the_wrongly_numbered_ribs_are_one_finding_about_the_right_result() -> N
     assert len(other["structure_keys"]) == len(bodies["segments"]) == 6
 
 
+@pytest.mark.servers
 @pytest.mark.shared
 def test_a_right_case_has_no_finding_about_chains() -> None:
     assert of_chains("B") == []

@@ -27,12 +27,14 @@ def secrets(tmp_path: Path) -> Path:
     return tmp_path / "secrets"
 
 
+@pytest.mark.servers
 def test_every_secret_of_the_compose_file_is_made(secrets: Path) -> None:
     source = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     for one in source["secrets"].values():
         assert (secrets / Path(one["file"]).name).stat().st_size > 0
 
 
+@pytest.mark.servers
 def test_passwords_differ_and_strangers_cannot_enter_their_folder(secrets: Path) -> None:
     found = {path.name: path.read_text() for path in secrets.glob("*.txt")}
     assert found.pop("segqa_proxy_token.txt").strip() == ""  # no proxy signs anybody in until somebody says so
@@ -43,12 +45,14 @@ def test_passwords_differ_and_strangers_cannot_enter_their_folder(secrets: Path)
     assert {path.stat().st_mode & 0o777 for path in secrets.iterdir()} == {0o444}
 
 
+@pytest.mark.servers
 def test_passwords_that_are_there_stay(secrets: Path) -> None:
     before = {path.name: path.read_text() for path in secrets.iterdir()}
     make_secrets(secrets)
     assert {path.name: path.read_text() for path in secrets.iterdir()} == before
 
 
+@pytest.mark.servers
 def test_orthanc_gets_the_same_passwords(secrets: Path) -> None:
     made = json.loads((secrets / "orthanc.json").read_text())
     assert made["RegisteredUsers"]["segqa"] == (secrets / "segqa_archive_password.txt").read_text().strip()

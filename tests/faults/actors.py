@@ -20,7 +20,7 @@ from segqa_dicom.archive import Archive, Outgoing, Stored
 from segqa_dicom.config import ServiceSettings
 from segqa_dicom.service import Setup, work
 from segqa_dicom.service.coordinator import Coordinator
-from segqa_dicom.service.loops import stopped_by_signal
+from segqa_dicom.service.loops import stopped_by_signal, worker_loop
 from segqa_dicom.service.work import Worker
 
 COMPUTED, STORING = "computed", "storing"
@@ -66,12 +66,12 @@ class HeldArchive:
 def work_until(stopped: Event, run_next: Callable[[], bool]) -> None:
     while not stopped.is_set():
         if not run_next():
-            stopped.wait(0.1)
+            stopped.wait(0.25)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("role", choices=["coordinator", "worker", "claim"])
+    parser.add_argument("role", choices=["coordinator", "worker", "loop", "claim"])
     parser.add_argument("--clock", type=Path, default=Path("/nonexistent"))
     parser.add_argument("--ruleset", type=Path)
     parser.add_argument("--hold", choices=[COMPUTED, STORING])
@@ -97,6 +97,9 @@ def main() -> None:
             return result
 
         work.reviewed_case = held
+    if given.role == "loop":
+        worker_loop(setup, lambda _port: None)
+        return
     worker = Worker(setup, archive=archive, clock=clock)
     if given.role == "claim":
         assert hold is not None

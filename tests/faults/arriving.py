@@ -7,20 +7,25 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 
-from segqa_dicom.ledger import CaseState
-from tests.command import segqa
+from segqa_dicom.ledger import Case, CaseState
+from tests.findings.making import our_documents
 from tests.servers.process import wait_until
 from tests.servers.service import Serve, send
-from tests.service.cases import TINY, small_case
+from tests.service.cases import TINY, copies, small_case
 
 
 class Pieces:
-    """A small case: `ct`, one file per slice, and two segmentations of them, `segs`."""
+    """A small case: `ct`, one file per slice, and two segmentations of them, `segs`.
 
-    def __init__(self, folder: Path) -> None:
+    copy : 0 = the phantom itself, else another study with the same pixels
+    """
+
+    def __init__(self, folder: Path, copy: int = 0) -> None:
         self.folder = small_case(folder, TINY)
+        if copy:
+            self.folder = folder = copies(folder, copy)[-1]
         self.ct = sorted((folder / "ct").iterdir())
         self.segs = sorted(folder.glob("*.dcm"))
 
@@ -28,15 +33,24 @@ class Pieces:
     def all(self) -> list[Path]:
         return [*self.ct, *self.segs]
 
-    def reviewed(self, out: Path) -> list[Path]:
-        """The documents that ``segqa review`` writes for it."""
-        assert segqa("review", self.folder, "--out", out, "--quiet").code == 0
-        return sorted(out.iterdir())
+    def cases(self, service: Serve) -> list[Case]:
+        """Its cases in a service."""
+        series = str(dcmread(self.ct[0], stop_before_pixels=True).SeriesInstanceUID)
+        return [case for case in service.cases() if case.ct_series_instance_uid == series]
 
+    def documents(self, service: Serve) -> list[Dataset]:
+        """Its documents in the archive of a service."""
+        study = str(dcmread(self.ct[0], stop_before_pixels=True).StudyInstanceUID)
+        return [one for one in service.documents() if one.StudyInstanceUID == study]
 
-def uid_of(document: Path) -> str:
-    """Of a document that ``segqa review`` has written."""
-    return document.stem.partition("_")[2]
+    def wait_until_confirmed(self, service: Serve) -> Case:
+        """Wait until its one case is confirmed."""
+        wait_until(lambda: [one.state for one in self.cases(service)] == [CaseState.CONFIRMED], 120, "its case")
+        return self.cases(service)[0]
+
+    def reviewed(self) -> list[str]:
+        """SOP Instance UIDs of the documents that ``segqa review`` writes for it, sorted."""
+        return sorted(one.sop_instance_uid for one in our_documents(self.folder))
 
 
 def send_at_once(port: int, groups: Sequence[Sequence[Path]], *, aet: str = "SEGQA") -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 
+from segqa_dicom.checks.ruleset import ruleset_from_toml
 from segqa_dicom.config import ServiceSettings
 from segqa_dicom.ledger import Case, CaseState, Ledger
 from segqa_dicom.service import Setup
 from segqa_dicom.service.coordinator import Coordinator
-from tests.command import segqa
+from tests.findings.making import our_documents
 from tests.servers.process import Process, wait_until
 from tests.servers.service import QUICK
 
@@ -40,7 +42,7 @@ class Bench:
     ledger : SQLAlchemy URL; None = SQLite in `folder`
     """
 
-    def __init__(self, folder: Path, *, ledger: str | None = None) -> None:
+    def __init__(self, folder: Path, *, ledger: str | None = None, settings: Mapping[str, str] | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.archive, self.data = folder / "archive", folder / "data"
@@ -50,6 +52,7 @@ class Bench:
             "SEGQA_ARCHIVE": str(self.archive),
             "SEGQA_LEDGER": self.ledger_url,
             "SEGQA_DATA": str(self.data),
+            **(settings or {}),
         }
         self._stack, self._count = ExitStack(), 0
 
@@ -140,7 +143,7 @@ class Bench:
                 return True
             raise AssertionError([(case.state, case.attempt, case.reason) for case in self.cases()])
 
-        wait_until(are_confirmed, timeout_s, f"{count} cases are confirmed", every_s=0.2)
+        wait_until(are_confirmed, timeout_s, f"{count} cases are confirmed")
         return self.cases()
 
     def wait_for_state(self, state: CaseState, timeout_s: float = 90) -> Case:
@@ -161,8 +164,7 @@ class Bench:
         return sorted(found, key=lambda one: str(one.SOPInstanceUID))
 
 
-def reviewed(case: Path, out: Path, *arguments: str | Path) -> list[str]:
+def reviewed(case: Path, rules: Path | None = None) -> list[str]:
     """SOP Instance UIDs of what ``segqa review`` writes for a case, sorted."""
-    ran = segqa("review", case, "--out", out, "--quiet", *arguments)
-    assert ran.code == 0, ran.err
-    return sorted(path.stem.partition("_")[2] for path in out.iterdir())
+    ruleset = ruleset_from_toml(rules.read_text(), rules) if rules else None
+    return sorted(one.sop_instance_uid for one in our_documents(case, ruleset))

@@ -12,20 +12,13 @@ from pathlib import Path
 import pytest
 
 from segqa_dicom.ledger import CaseState
-from tests.command import segqa
+from tests.faults.bench import reviewed
 from tests.faults.celery_service import CeleryService, wait_for_holder
 from tests.servers.process import wait_until
 from tests.servers.service import Serve, send, uids
 from tests.service.cases import small_case
 
 pytestmark = pytest.mark.servers
-
-
-def by_hand(case: Path, folder: Path) -> set[str]:
-    """SOP Instance UIDs of the documents that ``segqa review`` writes."""
-    reviewed = segqa("review", case, "--out", folder, "--quiet")
-    assert reviewed.code == 0
-    return {path.stem.partition("_")[2] for path in folder.iterdir()}
 
 
 @pytest.mark.parametrize("state", [CaseState.RUNNING, CaseState.STORING])
@@ -39,10 +32,9 @@ def test_f01_another_worker_finishes_the_case_of_a_killed_one(tmp_path: Path, st
         (confirmed,) = service.cases()
         assert confirmed.attempt == (2 if state is CaseState.RUNNING else 1)
         documents = uids(service.documents())
-        assert len(documents) == len(set(documents))
         wait_until(lambda: len(service.children()) >= 5, what="the worker is started again")
         assert service.stop() == 0
-    assert set(documents) == by_hand(case, tmp_path / "out")
+    assert documents == reviewed(case)
 
 
 def test_f01_another_celery_worker_finishes_the_case_of_a_killed_one(tmp_path: Path) -> None:
@@ -58,8 +50,7 @@ def test_f01_another_celery_worker_finishes_the_case_of_a_killed_one(tmp_path: P
         (confirmed,) = service.serve.cases()
         assert confirmed.attempt == 2
         documents = uids(service.serve.documents())
-    assert len(documents) == len(set(documents))
-    assert set(documents) == by_hand(case, tmp_path / "out")
+    assert documents == reviewed(case)
 
 
 def is_alive(pid: int) -> bool:

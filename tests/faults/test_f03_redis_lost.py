@@ -1,4 +1,4 @@
-"""F03: Redis is killed and comes back empty, or is emptied in the middle, while a dozen cases wait in it.
+"""F03: Redis is killed and comes back empty, or is emptied in the middle, while several cases wait in it.
 
 All are finished by what the ledger sends again in its sweeps; nothing is computed or stored twice.
 """
@@ -19,7 +19,7 @@ from tests.service.cases import TINY, copies, small_case
 
 pytestmark = pytest.mark.servers
 
-CASES = 12
+CASES = 6
 
 
 @pytest.mark.parametrize("is_killed", [True, False], ids=["killed and wiped", "flushed"])

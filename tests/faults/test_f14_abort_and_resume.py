@@ -5,12 +5,13 @@ Pass: one case, complete; its documents are those of ``segqa review``; of the ob
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pydicom import dcmread
 
-from tests.faults.arriving import Pieces, uid_of
+from tests.faults.arriving import Pieces
 from tests.node import wire
 from tests.servers.process import wait_until
 from tests.servers.service import Serve, send, uids
@@ -37,26 +38,32 @@ def send_and_break_off(port: int, whole: list[Path], cut: Path) -> None:
             assert wire.status(wire.answer(connection)) == 0
 
 
-@pytest.mark.parametrize("first", ["images", "segmentations"])
-def test_a_study_that_was_broken_off_and_resumed_is_one_case(tmp_path: Path, first: str) -> None:
-    pieces = Pieces(tmp_path / "case")
-    with Serve(tmp_path / "service", settings={"SEGQA_DEBOUNCE_S": "3"}) as service:
-        if first == "segmentations":
-            assert send(service.dicom_port, *pieces.segs) == 0
-        send_and_break_off(service.dicom_port, pieces.ct[:SENT], pieces.ct[SENT])
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    with Serve(tmp_path_factory.mktemp("service"), settings={"SEGQA_DEBOUNCE_S": "3"}) as running:
+        yield running
 
-        def was_looked_at() -> bool:
-            with service.ledger() as ledger:
-                subject = ledger.subject(dcmread(pieces.ct[0]).SeriesInstanceUID)
-            return subject is not None and subject.evaluated_at is not None
 
-        wait_until(was_looked_at, 60, "the quiet time after the abort is over")
-        assert service.cases() == []
-        parts = service.data / "inbox" / "incoming"
-        wait_until(lambda: not list(parts.iterdir()), 30, "nothing of the object that was cut is left")
+@pytest.mark.parametrize(("copy", "first"), [(1, "images"), (2, "segmentations")])
+def test_a_study_that_was_broken_off_and_resumed_is_one_case(
+    tmp_path: Path, service: Serve, copy: int, first: str
+) -> None:
+    pieces = Pieces(tmp_path / "case", copy)
+    if first == "segmentations":
+        assert send(service.dicom_port, *pieces.segs) == 0
+    send_and_break_off(service.dicom_port, pieces.ct[:SENT], pieces.ct[SENT])
 
-        assert send(service.dicom_port, *pieces.ct[SENT:], *(pieces.segs if first == "images" else ())) == 0
-        service.wait_for_cases(1)
-        (case,) = service.cases()
-        assert (case.revision, case.missing) == (1, {})
-        assert uids(service.documents()) == sorted(map(uid_of, pieces.reviewed(tmp_path / "out")))
+    def was_looked_at() -> bool:
+        with service.ledger() as ledger:
+            subject = ledger.subject(dcmread(pieces.ct[0]).SeriesInstanceUID)
+        return subject is not None and subject.evaluated_at is not None
+
+    wait_until(was_looked_at, 60, "the quiet time after the abort is over")
+    assert pieces.cases(service) == []
+    parts = service.data / "inbox" / "incoming"
+    wait_until(lambda: not list(parts.iterdir()), 30, "nothing of the object that was cut is left")
+
+    assert send(service.dicom_port, *pieces.ct[SENT:], *(pieces.segs if first == "images" else ())) == 0
+    case = pieces.wait_until_confirmed(service)
+    assert (case.revision, case.missing) == (1, {})
+    assert uids(pieces.documents(service)) == pieces.reviewed()

@@ -6,7 +6,7 @@ Pass: the current documents are the same each time, namely those that ``segqa re
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
@@ -14,9 +14,9 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import ComprehensiveSRStorage
 
-from segqa_dicom.sr import is_own_sr
-from tests.faults.arriving import Pieces, current, send_at_once, uid_of
-from tests.servers.process import wait_until
+from segqa_dicom.sr import file_name, is_own_sr, write
+from tests.faults.arriving import Pieces, current, send_at_once
+from tests.findings.making import our_documents
 from tests.servers.service import Serve, send, uids
 
 pytestmark = pytest.mark.servers
@@ -46,7 +46,10 @@ def at_random(port: int, pieces: Pieces, _folder: Path) -> None:
 
 def documents_first(port: int, pieces: Pieces, folder: Path) -> None:
     """A report of somebody else, and those of ours that are to come."""
-    own = pieces.reviewed(folder / "before")
+    documents = our_documents(pieces.folder)
+    own = [folder / file_name(document) for document in documents]
+    for path, document in zip(own, documents, strict=True):
+        write(document, path)
     other = dcmread(own[0])
     other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4.5"
     other.SeriesInstanceUID, other.SeriesDescription = "1.2.3.4.6", "another system's report"
@@ -57,16 +60,23 @@ def documents_first(port: int, pieces: Pieces, folder: Path) -> None:
     segmentations_first(port, pieces, folder)
 
 
-@pytest.mark.parametrize("sender", [segmentations_first, images_first, interleaved, at_random, documents_first])
-def test_the_order_of_arrival_decides_nothing(tmp_path: Path, sender: Sender) -> None:
-    pieces = Pieces(tmp_path / "case")
-    expected = sorted(map(uid_of, pieces.reviewed(tmp_path / "out")))
+SENDERS = [segmentations_first, images_first, interleaved, at_random, documents_first]
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """One for all orders; each sends a study of its own."""
     # The quiet time must be longer than programs need to start on a machine that is busy with other tests.
-    with Serve(tmp_path / "service", settings={"SEGQA_DEBOUNCE_S": "4"}) as service:
-        sender(service.dicom_port, pieces, tmp_path)
-        wait_until(lambda: len(service.cases()) == 1, 60, "a case")
-        service.wait_for_cases(1)
-        (case,) = service.cases()
-        assert (case.revision, case.missing) == (1, {})
-        assert uids(current([one for one in service.documents() if is_own_sr(one)])) == expected
-        assert sorted(case.documents) == expected
+    with Serve(tmp_path_factory.mktemp("service"), settings={"SEGQA_DEBOUNCE_S": "4"}) as running:
+        yield running
+
+
+@pytest.mark.parametrize("sender", SENDERS)
+def test_the_order_of_arrival_decides_nothing(tmp_path: Path, service: Serve, sender: Sender) -> None:
+    pieces = Pieces(tmp_path / "case", copy=1 + SENDERS.index(sender))
+    expected = pieces.reviewed()
+    sender(service.dicom_port, pieces, tmp_path)
+    case = pieces.wait_until_confirmed(service)
+    assert (case.revision, case.missing) == (1, {})
+    assert uids(current([one for one in pieces.documents(service) if is_own_sr(one)])) == expected
+    assert sorted(case.documents) == expected

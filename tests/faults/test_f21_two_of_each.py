@@ -13,7 +13,6 @@ import pytest
 
 from segqa_dicom.ledger import CaseState
 from tests.faults.bench import Bench
-from tests.servers.postgres import postgres_cluster
 from tests.servers.process import Process, wait_until
 from tests.servers.service import uids
 from tests.service.cases import TINY, copies, small_case
@@ -23,15 +22,21 @@ pytestmark = pytest.mark.servers
 CLAIMANTS = 3
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture
 def ledger(request: pytest.FixtureRequest) -> Iterator[str | None]:
     if request.param == "sqlite":
         yield None
         return
-    with postgres_cluster() as cluster, cluster.database() as url:
+    with request.getfixturevalue("postgres").database() as url:
         yield url
 
 
+def ledgers(first: str, second: str) -> pytest.MarkDecorator:
+    """Both databases, the second one in the tier of long tests only."""
+    return pytest.mark.parametrize("ledger", [first, pytest.param(second, marks=pytest.mark.long)], indirect=True)
+
+
+@ledgers("sqlite", "postgresql")
 def test_f21_two_coordinators_and_two_reconcilers_open_each_case_once(tmp_path: Path, ledger: str | None) -> None:
     cases = copies(small_case(tmp_path / "case", TINY), 4)
     with Bench(tmp_path / "bench", ledger=ledger) as bench:
@@ -54,6 +59,7 @@ def test_f21_two_coordinators_and_two_reconcilers_open_each_case_once(tmp_path: 
         assert list((bench.data / "quarantine").iterdir()) == []
 
 
+@ledgers("postgresql", "sqlite")
 def test_f21_of_those_that_claim_one_case_at_once_one_has_it(tmp_path: Path, ledger: str | None) -> None:
     case = small_case(tmp_path / "case", TINY)
     with Bench(tmp_path / "bench", ledger=ledger) as bench:

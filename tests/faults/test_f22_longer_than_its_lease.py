@@ -38,7 +38,7 @@ def test_f22_who_lives_keeps_the_case_for_longer_than_its_lease(tmp_path: Path) 
         (ended,) = bench.wait_for_cases(1)
         assert (ended.attempt, ended.token) == (1, running.token)
         assert '"ended": "delivered"' in slow.output()
-        assert uids(bench.documents()) == sorted(ended.documents) == reviewed(case, tmp_path / "out")
+        assert uids(bench.documents()) == sorted(ended.documents) == reviewed(case)
 
 
 @pytest.mark.parametrize("point", [COMPUTED, STORING])
@@ -53,7 +53,7 @@ def test_f22_who_comes_back_after_a_takeover_changes_nothing(tmp_path: Path, poi
             bench.start("worker")
             (ended,) = bench.wait_for_cases(1)
             documents = uids(bench.documents())
-            assert documents == sorted(ended.documents) == reviewed(case, tmp_path / "out")
+            assert documents == sorted(ended.documents) == reviewed(case)
             # What is computed is not computed again: only that one is an attempt.
             assert ended.attempt == (2 if point == COMPUTED else 1)
         finally:

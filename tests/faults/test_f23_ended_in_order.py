@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from segqa_dicom.ledger import CaseState
+from tests.faults.actors import COMPUTED
+from tests.faults.bench import Bench
 from tests.faults.celery_service import CeleryService
 from tests.servers.process import wait_until
 from tests.servers.service import Serve, send, uids
@@ -19,10 +21,10 @@ from tests.service.cases import TINY, copies, small_case
 
 pytestmark = pytest.mark.servers
 
-CASES = 4
+CASES = 3
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_f23_the_service_ends_between_two_cases_and_goes_on_with_the_next(
     tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -61,8 +63,20 @@ def test_f23_a_celery_worker_ends_between_two_cases_and_another_one_goes_on(tmp_
 
 
 def test_f23_a_case_that_takes_longer_than_the_grace_is_handed_back_with_its_attempt(tmp_path: Path) -> None:
+    case = small_case(tmp_path / "case", TINY)
+    with Bench(tmp_path / "bench", settings={"SEGQA_GRACE_S": "1"}) as bench:
+        bench.open_cases(case)
+        worker = bench.start_held(COMPUTED, role="loop")
+        worker.wait_until_reached()
+        assert worker.stop() == 0
+        (left,) = bench.cases()
+        assert (left.state, left.attempt, left.reason) == (CaseState.READY, 0, "its worker was told to end")
+
+
+@pytest.mark.long
+def test_f23_the_service_waits_while_a_large_case_is_handed_back(tmp_path: Path) -> None:
     case = small_case(tmp_path / "case", (256, 320, 320))
-    with Serve(tmp_path / "service", settings={"SEGQA_GRACE_S": "1"}) as service:
+    with Serve(tmp_path / "service", settings={"SEGQA_GRACE_S": "1", "SEGQA_DEBOUNCE_S": "10"}) as service:
         assert send(service.dicom_port, case) == 0
         wait_until(lambda: service.cases(CaseState.RUNNING), 120, "the case is in work", every_s=0.02)
         assert service.stop() == 0

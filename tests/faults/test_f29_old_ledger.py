@@ -62,7 +62,9 @@ def test_f29_reconcile_restores_a_ledger_from_the_archive(tmp_path: Path, *, is_
         assert '"opened": 0' in again.output()
 
 
-@pytest.mark.parametrize("is_deleted", [False, True], ids=["of yesterday", "deleted"])
+@pytest.mark.parametrize(
+    "is_deleted", [pytest.param(False, id="of yesterday", marks=pytest.mark.long), pytest.param(True, id="deleted")]
+)
 def test_f29_a_start_of_the_service_restores_a_ledger_from_the_archive(tmp_path: Path, *, is_deleted: bool) -> None:
     first, second = copies(small_case(tmp_path / "case", TINY), 2)
     with Serve(tmp_path / "service") as service:

@@ -1,6 +1,6 @@
 """Many cases at once, while one worker after the other is killed in the middle of a case.
 
-Passes if all are confirmed, and each document is in the archive once. With SEGQA_FULL_LOAD=1: 200 cases, a kill every 20 s.
+Passes if all are confirmed, and each document is in the archive once.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -21,16 +22,28 @@ from tests.service.cases import TINY, copies, small_case
 
 pytestmark = pytest.mark.servers
 
-IS_FULL = os.environ.get("SEGQA_FULL_LOAD") == "1"
-CASES, KILL_EVERY_S, KILLS, TIMEOUT_S = (200, 20.0, 1000, 3600.0) if IS_FULL else (10, 4.0, 3, 240.0)
-WORKERS = 4
+
+@dataclass(frozen=True)
+class Load:
+    """How many cases and workers, and how often a worker is killed."""
+
+    cases: int
+    workers: int
+    kill_every_s: float
+    kills: int
+    least_kills: int
+    timeout_s: float
+
+
+FEW = Load(cases=6, workers=2, kill_every_s=4.0, kills=2, least_kills=1, timeout_s=240.0)
+MANY = Load(cases=200, workers=4, kill_every_s=20.0, kills=1000, least_kills=3, timeout_s=3600.0)
 
 
 class Killer:
     """Kills a worker that works on a case, every few seconds; none twice on the same case, whose attempts are counted."""
 
-    def __init__(self, service: Serve) -> None:
-        self._service = service
+    def __init__(self, service: Serve, load: Load) -> None:
+        self._service, self._load = service, load
         self.killed: list[str] = []
         self._next_at = 0.0
 
@@ -38,9 +51,9 @@ class Killer:
         """Kill if it is time for it; whether nothing is left to do."""
         cases = self._service.cases()
         victims = [case for case in cases if case.state is CaseState.RUNNING and case.case_id not in self.killed]
-        if victims and len(self.killed) < KILLS and time.monotonic() >= self._next_at:
+        if victims and len(self.killed) < self._load.kills and time.monotonic() >= self._next_at:
             self._kill(victims[0])
-        return len(cases) == CASES and not ON_ITS_WAY & {case.state for case in cases}
+        return len(cases) == self._load.cases and not ON_ITS_WAY & {case.state for case in cases}
 
     def _kill(self, case: Case) -> None:
         pid = int(str(case.lease_owner).rpartition(":")[2])
@@ -48,35 +61,41 @@ class Killer:
             return  # dead already
         os.kill(pid, signal.SIGKILL)
         self.killed.append(case.case_id)
-        self._next_at = time.monotonic() + KILL_EVERY_S
+        self._next_at = time.monotonic() + self._load.kill_every_s
 
 
-@pytest.mark.timeout(int(TIMEOUT_S) + 600)
-def test_all_cases_are_reviewed_once_while_workers_are_killed(tmp_path: Path) -> None:
-    cases = copies(small_case(tmp_path / "case", TINY), CASES)
+@pytest.mark.parametrize(
+    "load",
+    [
+        pytest.param(FEW, id="few"),
+        pytest.param(MANY, id="many", marks=[pytest.mark.long, pytest.mark.timeout(2 * MANY.timeout_s)]),
+    ],
+)
+def test_all_cases_are_reviewed_once_while_workers_are_killed(tmp_path: Path, load: Load) -> None:
+    cases = copies(small_case(tmp_path / "case", TINY), load.cases)
     started = time.monotonic()
-    with Serve(tmp_path / "service", workers=WORKERS) as service:
-        killer = Killer(service)
+    with Serve(tmp_path / "service", workers=load.workers) as service:
+        killer = Killer(service, load)
         with ThreadPoolExecutor(1) as sender:
             sending = sender.submit(send, service.dicom_port, *cases)
-            wait_until(lambda: killer.are_all_done() or sending.done(), TIMEOUT_S, "all are sent", every_s=0.1)
+            wait_until(lambda: killer.are_all_done() or sending.done(), load.timeout_s, "all are sent", every_s=0.1)
             assert sending.result() == 0
         sent = time.monotonic()
-        wait_until(killer.are_all_done, TIMEOUT_S, "all cases are done", every_s=0.1)
+        wait_until(killer.are_all_done, load.timeout_s, "all cases are done", every_s=0.1)
         done = time.monotonic()
         ended = service.cases()
-        assert [case.state for case in ended] == [CaseState.CONFIRMED] * CASES
-        assert CASES <= sum(case.attempt for case in ended) <= CASES + len(killer.killed)
-        assert len(killer.killed) >= (3 if IS_FULL else 1)
+        assert [case.state for case in ended] == [CaseState.CONFIRMED] * load.cases
+        assert load.cases <= sum(case.attempt for case in ended) <= load.cases + len(killer.killed)
+        assert len(killer.killed) >= load.least_kills
         documents = service.documents()
         assert uids(documents) == sorted(uid for case in ended for uid in case.documents)
-        assert len({str(one.StudyInstanceUID) for one in documents}) == CASES
+        assert len({str(one.StudyInstanceUID) for one in documents}) == load.cases
         # The cases have the same pixels: so each has the same number of documents.
-        assert {len(case.documents) for case in ended} == {len(documents) // CASES}
-        wait_until(lambda: len(service.children()) >= WORKERS + 3, START_S, "all processes are there again")
+        assert {len(case.documents) for case in ended} == {len(documents) // load.cases}
+        wait_until(lambda: len(service.children()) >= load.workers + 3, START_S, "all processes are there again")
         log = service.log.read_text()
         assert "Traceback" not in log, log
     print(
-        f"{CASES} cases, {WORKERS} workers, {len(killer.killed)} killed: sent in {sent - started:.0f} s, "
+        f"{load.cases} cases, {load.workers} workers, {len(killer.killed)} killed: sent in {sent - started:.0f} s, "
         f"done {done - sent:.0f} s later, {len(documents)} documents"
     )

@@ -1,7 +1,4 @@
-"""Many senders at a time, and a node that is killed again and again: nothing that was acknowledged is lost.
-
-SEGQA_LOAD_INSTANCES, SEGQA_LOAD_KILLS : more of both, for example 20000 and 20
-"""
+"""Many senders at a time, and a node that is killed again and again: nothing that was acknowledged is lost."""
 
 from __future__ import annotations
 
@@ -20,8 +17,6 @@ from tests.node.objects import TITLE, uid, write_ct
 from tests.node.process import NodeProcess
 from tests.servers.process import program, wait_until
 
-INSTANCES = int(os.environ.get("SEGQA_LOAD_INSTANCES", "2400"))
-KILLS = int(os.environ.get("SEGQA_LOAD_KILLS", "4"))
 ASSOCIATIONS = 8
 GROUP = 100
 _SENDING = re.compile(r"Sending file: (\S+)")
@@ -79,17 +74,22 @@ class Whole:
         return list(self._known.values())
 
 
-@pytest.mark.timeout(3600)
-def test_nothing_acknowledged_is_lost_however_often_the_node_is_killed(tmp_path: Path) -> None:
-    files = write_ct(tmp_path / "ct", INSTANCES)
+@pytest.mark.parametrize(
+    ("instances", "kills"),
+    [(1600, 3), pytest.param(20_000, 20, marks=[pytest.mark.long, pytest.mark.timeout(3600)])],
+)
+def test_nothing_acknowledged_is_lost_however_often_the_node_is_killed(
+    tmp_path: Path, instances: int, kills: int
+) -> None:
+    files = write_ct(tmp_path / "ct", instances)
     luck = random.Random(1)
     with NodeProcess(tmp_path) as node:
         whole = Whole(node.inbox)
         senders = Senders(node.port, files)
         for thread in senders.threads:
             thread.start()
-        for kill in range(1, KILLS + 1):
-            enough = (kill - luck.random()) * INSTANCES / (KILLS + 1)
+        for kill in range(1, kills + 1):
+            enough = (kill - luck.random()) * instances / (kills + 1)
             wait_until(lambda enough=enough: len(senders.acknowledged) >= enough, 600, "instances were acknowledged")  # type: ignore[misc]
             node.kill()
             acknowledged = set(senders.acknowledged)
@@ -99,8 +99,8 @@ def test_nothing_acknowledged_is_lost_however_often_the_node_is_killed(tmp_path:
             thread.join()
         there = whole.uids()
         assert node.stop() == 0
-    assert senders.acknowledged == {uid(number) for number in range(INSTANCES)}
+    assert senders.acknowledged == {uid(number) for number in range(instances)}
     assert senders.acknowledged == set(there)
-    assert senders.broken >= KILLS
-    assert len(there) - len(senders.acknowledged) <= KILLS * ASSOCIATIONS  # stored, but killed before the answer
+    assert senders.broken >= kills
+    assert len(there) - len(senders.acknowledged) <= kills * ASSOCIATIONS  # stored, but killed before the answer
     assert list(node.inbox.parts.iterdir()) == []

@@ -9,8 +9,8 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from segqa_dicom.findings import FindingsIndex, read_document
-from segqa_dicom.phantoms import demo_study
 from tests.findings.making import dcmqi_document, highdicom_document, ohif_document, our_documents
+from tests.phantom_studies import phantom_study
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Study:
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     folder = tmp_path_factory.mktemp("study")
     dicom = folder / "dicom"
-    demo_study(dicom, (64, 80, 96))
+    phantom_study(dicom, (64, 80, 96))
     seg_path, ct_path = dicom / "model_a.dcm", dicom / "ct"
     seg, images = dcmread(seg_path), [dcmread(path, stop_before_pixels=True) for path in sorted(ct_path.iterdir())]
     ct = images[0]

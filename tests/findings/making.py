@@ -16,7 +16,7 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from segqa_dicom.archive import Instance, Outgoing
-from segqa_dicom.checks import default_ruleset
+from segqa_dicom.checks import RuleSet, default_ruleset
 from segqa_dicom.checks.registry import rule_titles
 from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.pipeline import review
@@ -29,14 +29,14 @@ from tests.validators import program
 FREE_TEXT = "island of the liver, below the bladder"
 
 
-def our_documents(folder: Path) -> list[Document]:
-    """The documents of every case in a folder of CT and SEG files."""
+def our_documents(folder: Path, ruleset: RuleSet | None = None) -> list[Document]:
+    """The documents that ``segqa review`` writes for a folder of CT and SEG files."""
     limits, found = Limits(), []
     headers, _ = scan([folder], limits)
     for files in group(headers, limits)[0]:
         case, _ = read_case(files, limits)
         assert case is not None
-        found += build_documents(review(case, default_ruleset()), rule_titles=rule_titles())
+        found += build_documents(review(case, ruleset or default_ruleset()), rule_titles=rule_titles())
     return found
 
 

@@ -21,6 +21,8 @@ from tests.findings.conftest import Study
 from tests.findings.making import our_documents, outgoing, renewed
 from tests.shared import shared
 
+pytestmark = pytest.mark.servers
+
 
 @pytest.fixture
 def archive(tmp_path: Path, study: Study) -> Path:

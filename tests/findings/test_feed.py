@@ -14,6 +14,7 @@ from segqa_dicom.archive.feed import Feed, FolderFeed, QidoFeed, feed_for
 from segqa_dicom.archive.folder import FolderArchive
 from segqa_dicom.findings import MODALITIES, FindingsIndex, index_news, read_document, reindex
 from segqa_dicom.findings.listing import Filters, find
+from segqa_dicom.sr import read
 from tests.archive.objects import outgoing as outgoing_dataset
 from tests.findings import byhand
 from tests.findings.conftest import Study
@@ -177,12 +178,16 @@ def with_wrong_values(file: bytes) -> bytes:
     return changed(file, change)
 
 
-def test_a_bad_document_stops_no_other(index: FindingsIndex, archive: FolderArchive, study: Study) -> None:
+@pytest.mark.parametrize("most_items", [20_000, pytest.param(read.MAX_ITEMS, marks=pytest.mark.long)])
+def test_a_bad_document_stops_no_other(
+    index: FindingsIndex, archive: FolderArchive, study: Study, monkeypatch: pytest.MonkeyPatch, most_items: int
+) -> None:
+    monkeypatch.setattr(read, "MAX_ITEMS", most_items)
     plain = study.others["highdicom"]
     hostile = [
         nested(plain, 200, is_open=False),
         nested(plain, 40, is_open=True),
-        wide(plain, 300_000),
+        wide(plain, most_items + 1),
         without(plain, "ValueType", "RelationshipType"),
         without(plain, "ConceptNameCodeSequence"),
         without(plain, "ContentSequence"),
@@ -198,9 +203,10 @@ def test_a_bad_document_stops_no_other(index: FindingsIndex, archive: FolderArch
     assert reindex(index, archive).refused == 4
 
 
-def test_a_hundred_thousand_items_are_indexed(index: FindingsIndex, study: Study) -> None:
-    assert index.add([read_document(wide(study.others["highdicom"], 100_000))]) == 1
-    assert index.size().items == 100_001
+@pytest.mark.parametrize("count", [5_000, pytest.param(100_000, marks=pytest.mark.long)])
+def test_many_items_are_indexed(index: FindingsIndex, study: Study, count: int) -> None:
+    assert index.add([read_document(wide(study.others["highdicom"], count))]) == 1
+    assert index.size().items == count + 1
 
 
 def test_a_cut_or_wrong_file_is_refused_alone(index: FindingsIndex, study: Study) -> None:

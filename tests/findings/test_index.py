@@ -101,6 +101,7 @@ def test_only_the_service_may_read_the_index(index: FindingsIndex) -> None:
         assert path.stat().st_mode & 0o077 == 0, path
 
 
+@pytest.mark.servers
 def test_several_processes_may_make_and_fill_it_at_once(tmp_path: Path, study: Study) -> None:
     paths = []
     for number, file in enumerate(study.files):

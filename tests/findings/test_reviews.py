@@ -12,7 +12,7 @@ from typing import Any
 import highdicom as hd
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import Dataset, dcmread
 from pydicom.sr.codedict import codes as dicom
@@ -46,6 +46,7 @@ from tests.sr.readers import (
     review,
     rich_review,
 )
+from tests.tiers import examples
 
 from .making import changed, dcmqi_document, highdicom_document, ohif_document
 
@@ -100,7 +101,7 @@ SEGMENTS = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(40)
 @given(
     st.lists(SEGMENTS, min_size=1, max_size=4),
     st.permutations([0, 1, 2, 3, 4, 5, 9]),

@@ -33,6 +33,8 @@ from tests.web.conftest import Server, started
 from tests.web.in_process import running
 from tests.web.server import Ledger
 
+pytestmark = pytest.mark.servers
+
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 FORMULA = '=HYPERLINK("http://127.0.0.1/";"x")'
 
@@ -153,7 +155,6 @@ def test_an_index_that_was_never_filled_does_not_say_that_there_is_nothing(tmp_p
         assert requests.get(f"{server.dicom_web}/instances", timeout=60).json() == []
 
 
-@pytest.mark.servers
 def test_content_is_asked_of_the_index_and_the_rest_of_an_archive_that_leaves_out_such_conditions(
     tmp_path: Path, study: Study, orthanc: Orthanc
 ) -> None:

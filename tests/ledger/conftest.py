@@ -8,14 +8,6 @@ from pathlib import Path
 import pytest
 
 from segqa_dicom.ledger import Ledger
-from tests.servers.postgres import PostgresCluster, postgres_cluster
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresCluster]:
-    """One cluster for the tests of this process."""
-    with postgres_cluster() as cluster:
-        yield cluster
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.servers)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
@@ -15,6 +16,7 @@ from segqa_dicom.ledger import CaseState, Claim, Ledger
 from segqa_dicom.ledger.rows import DELIVERING, FINISHED
 from tests.ledger.consistency import check_consistent
 from tests.ledger.factories import ATTEMPTS, LEASE_S, NOW, document, new_case
+from tests.tiers import examples
 
 STEPS_S = st.sampled_from([0.0, 1.0, 30.0, 46.0, 100.0, 86_400.0, -10.0, -100.0, -3600.0])
 CASE_KEYS = st.tuples(
@@ -191,6 +193,5 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 TestAnyOrder = AnyOrder.TestCase
-TestAnyOrder.settings = settings(
-    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestAnyOrder.settings = settings(examples(12), stateful_step_count=40, suppress_health_check=list(HealthCheck))
+TestAnyOrder.pytestmark = [pytest.mark.slow]

@@ -14,6 +14,8 @@ from tests.ledger.consistency import check_consistent
 from tests.ledger.factories import ATTEMPTS, LEASE_S, opened
 from tests.servers.process import Process, wait_until
 
+pytestmark = pytest.mark.servers
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -4,7 +4,7 @@ from itertools import combinations, permutations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -24,6 +24,7 @@ from segqa_dicom.reviews.statistics.measures import (
     signed_rank,
     wilson,
 )
+from tests.tiers import examples
 
 BOOTSTRAP = Bootstrap(seed=7, resamples=200)
 # Fleiss 1971, table 1: 30 patients, six psychiatrists, five diagnoses; kappa .430
@@ -112,7 +113,7 @@ def alpha_by_definition(units: list[list[int]], level: Level) -> float | None:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(GRADE_PAIRS)
 def test_agreement_of_two_is_what_the_definitions_say(pairs: list[tuple[int, int]]) -> None:
     first, second = zip(*pairs, strict=True)
@@ -131,7 +132,7 @@ def test_agreement_of_two_is_what_the_definitions_say(pairs: list[tuple[int, int
     assert found.tau_b.value == (None if np.isnan(tau) else pytest.approx(tau))
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.lists(st.lists(st.integers(1, GRADES), max_size=5), max_size=12), st.sampled_from(Level))
 def test_alpha_is_what_its_definition_says(units: list[list[int]], level: Level) -> None:
     counts = counts_of(["".join(map(str, unit)) for unit in units])
@@ -142,7 +143,7 @@ def test_alpha_is_what_its_definition_says(units: list[list[int]], level: Level)
         assert found.value == pytest.approx(alpha_by_definition(units, level))
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(GRADE_PAIRS)
 def test_fleiss_of_two_readers_is_scotts_pi(pairs: list[tuple[int, int]]) -> None:
     found = fleiss_kappa(counts_of([f"{a}{b}" for a, b in pairs]), bootstrap=BOOTSTRAP)
@@ -152,7 +153,7 @@ def test_fleiss_of_two_readers_is_scotts_pi(pairs: list[tuple[int, int]]) -> Non
     assert found.value == (None if chance == 1 else pytest.approx((observed - chance) / (1 - chance)))
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(st.lists(st.integers(-4, 4), min_size=1, max_size=12))
 def test_signed_rank_is_what_all_signs_give(differences: list[int]) -> None:
     values = [value for value in differences if value]

@@ -34,6 +34,7 @@ def compare(
     return compare_segmentations(measured(evaluated), measured(reference), pairs, GEOMETRY)
 
 
+@pytest.mark.slow
 def test_numbers_are_those_of_the_masks() -> None:
     a, b = blobs(SHAPE, 4, np.uint8), blobs(SHAPE, 4, np.uint16, seed=1)
     evaluated, reference = segmentation(a, count=4), segmentation(b, count=4)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from segqa_dicom.measures import connected_components, find_runs, runs
 from segqa_dicom.measures.results import Components
+from tests.tiers import examples
 
 from .factories import blobs, noise
 
@@ -102,7 +103,7 @@ def test_components_are_those_of_ndimage(volume: np.ndarray) -> None:
     assert_components_are_exact(volume)
 
 
-@settings(deadline=None, max_examples=80)
+@examples(80)
 @given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=3, max_dims=3, max_side=8), elements=st.integers(0, 2)))
 def test_components_are_exact_for_any_small_volume(volume: np.ndarray) -> None:
     assert_components_are_exact(volume)
@@ -120,6 +121,7 @@ def test_sizes_of_components_do_not_depend_on_direction(volume: np.ndarray, axis
         assert one.voxel_counts.tolist() == other.voxel_counts.tolist()
 
 
+@pytest.mark.slow
 def test_65535_labels_have_a_component_each() -> None:
     volume = np.arange(65536, dtype=np.uint16).reshape(16, 64, 64)
     found = connected_components(find_runs(volume), list(range(1, 65536)))
@@ -157,7 +159,7 @@ def test_runs_rebuild_the_layer(volume: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(data=st.data())
 def test_runs_are_exact_for_any_small_volume(dtype: type, data: st.DataObject) -> None:
     shape = data.draw(st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 35)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 from scipy.spatial import cKDTree
@@ -12,7 +12,6 @@ from scipy.spatial import cKDTree
 from segqa_dicom.measures.crops import border, component_with, point_distances
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0.05, 0.6))
 def test_components_are_those_of_scipy(seed: int, density: float) -> None:
     generator = np.random.default_rng(seed)
@@ -23,14 +22,12 @@ def test_components_are_those_of_scipy(seed: int, density: float) -> None:
     assert np.array_equal(component_with(mask, place), expected if mask[place] else np.zeros_like(mask))
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0.3, 1.0))
 def test_borders_are_those_of_scipy(seed: int, density: float) -> None:
     mask = np.random.default_rng(seed).random((4, 6, 5)) < density
     assert np.array_equal(border(mask), mask & ~ndimage.binary_erosion(mask))
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 40), st.integers(1, 300))
 def test_distances_are_those_of_a_tree(seed: int, queries: int, targets: int) -> None:
     generator = np.random.default_rng(seed)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import surface_distance as deepmind
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from segqa_dicom.measures import Surface, SurfaceDistances, Surfaces, extract_surfaces, surface_distances
 from segqa_dicom.measures.distances import DistanceSpectrum, nearest_distances_mm
 from segqa_dicom.phantoms import errors, torso
+from tests.tiers import examples
 
 from .factories import blobs, noise, segmentation, sphere
 
@@ -120,7 +121,7 @@ def test_numbers_of_every_structure_of_a_phantom_are_those_of_deepmind() -> None
     assert compared > 30
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(st.data())
 def test_spectrum_has_the_numbers_of_its_elements(data: st.DataObject) -> None:
     shape = data.draw(hnp.array_shapes(min_dims=3, max_dims=3, max_side=6))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from segqa_dicom.measures import find_runs
 from segqa_dicom.measures.edge_regions import EdgeRegions, count_in_regions, find_edge_regions
+from tests.tiers import examples
 
 from .factories import blobs, noise
 
@@ -105,7 +106,7 @@ def test_regions_are_those_of_ndimage(mask: np.ndarray) -> None:
     assert_exact(mask)
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(
     hnp.arrays(
         np.bool_,
@@ -171,7 +172,7 @@ def test_counts_and_places_are_those_of_the_definition(labels: np.ndarray, share
     assert np.array_equal(places, expected_places)
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(st.data())
 def test_counts_and_places_are_exact_for_any_small_volume(data: st.DataObject) -> None:
     shape = data.draw(hnp.array_shapes(min_dims=3, max_dims=3, max_side=7))

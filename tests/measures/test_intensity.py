@@ -8,13 +8,14 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from segqa_dicom.measures import intensity, measure_intensities
 from segqa_dicom.measures.intensity import _groups, _median_in_place
 from segqa_dicom.model import CtFacts
+from tests.tiers import examples
 
 from .factories import blobs, ct_volume, noise, segmentation, uniform_geometry
 
@@ -59,7 +60,7 @@ def exact(values: np.ndarray) -> tuple[float, float, float, float, float]:
     return float(mean), math.sqrt(variance), float(numbers[0]), float(numbers[-1]), float(median)
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(st.data())
 def test_statistics_of_whole_hu_are_exact(data: st.DataObject) -> None:
     shape = data.draw(hnp.array_shapes(min_dims=3, max_dims=3, max_side=5))
@@ -120,6 +121,7 @@ def test_shares_of_air_fat_and_dense_voxels(dtype: type) -> None:
         assert astuple(one.shares) == pytest.approx(shares, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_65535_labels_are_measured() -> None:
     labels = np.arange(65536, dtype=np.uint16).reshape(16, 64, 64)
     hu = (labels.astype(np.int64) - 32768).astype(np.int16)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.spatial import cKDTree
@@ -13,6 +13,7 @@ from segqa_dicom.measures import Surface, Surfaces, extract_surfaces, nearest_lo
 from segqa_dicom.measures.distances import nearest_distances_mm
 from segqa_dicom.measures.nearest_local import near_rows, nearest_bins
 from segqa_dicom.measures.nearest_tree import far_distances_mm
+from tests.tiers import examples
 
 from .factories import blobs, noise, segmentation
 
@@ -71,7 +72,7 @@ def assert_nearest(queries: Surface, targets: Surface, spacing_mm: Spacing, expe
     assert (expected[bins < 0] >= np.sqrt(rows.limit_mm2) * (1 - 1e-12)).all()
 
 
-@settings(deadline=None, max_examples=150)
+@examples(60)
 @given(st.data())
 def test_distances_are_exact_to_the_last_bit_for_any_small_masks(data: st.DataObject) -> None:
     shape = data.draw(hnp.array_shapes(min_dims=3, max_dims=3, max_side=6))
@@ -86,7 +87,7 @@ def test_distances_are_exact_to_the_last_bit_for_any_small_masks(data: st.DataOb
     assert far_distances_mm(queries.cells, targets, spacing_mm).tolist() == expected.tolist()
 
 
-@settings(deadline=None, max_examples=150)
+@examples(60)
 @given(st.data())
 def test_scattered_elements_in_large_grids_have_exact_distances(data: st.DataObject) -> None:
     grid = data.draw(st.tuples(st.integers(1, 400), st.integers(1, 400), st.integers(1, 400)))
@@ -154,7 +155,7 @@ def test_slices_searched_in_turn_have_the_same_distances(word_budget: int, monke
     assert [nearest_bins(one, other, near_rows(spacing_mm)).tolist() for spacing_mm in SPACINGS] == expected
 
 
-@settings(deadline=None, max_examples=100)
+@examples(60)
 @given(st.tuples(*[st.floats(1e-3, 1e3)] * 3))
 def test_no_row_within_the_limit_is_left_out(spacing_mm: Spacing) -> None:
     rows = near_rows(spacing_mm)

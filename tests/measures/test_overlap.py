@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -18,6 +18,7 @@ from segqa_dicom.measures import (
     overlap,
     volume_difference_percent,
 )
+from tests.tiers import examples
 
 from .factories import blobs, noise
 
@@ -85,7 +86,7 @@ def test_65535_labels_are_counted() -> None:
     assert counts.get(65535, int(b.ravel()[65535])) == 1
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(st.data())
 def test_counts_are_exact_for_any_small_volumes(data: st.DataObject) -> None:
     shape = data.draw(hnp.array_shapes(min_dims=3, max_dims=3, max_side=9))

@@ -143,6 +143,7 @@ def test_more_segments_than_a_small_layer_can_hold_are_empty_there() -> None:
     assert [index for index, shape in enumerate(shapes) if shape.voxel_count] == [254]
 
 
+@pytest.mark.slow
 def test_65535_segments_are_measured() -> None:
     volume = np.arange(65536, dtype=np.uint16).reshape(16, 64, 64)
     shapes = measure_shapes(segmentation(volume, layer_of=[0] * 65535), uniform_geometry((16, 64, 64)))

@@ -6,7 +6,7 @@ from itertools import permutations, product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
@@ -14,6 +14,7 @@ from surface_distance import lookup_tables
 
 from segqa_dicom.measures import Surface, Surfaces, SurfaceTooLarge, extract_surfaces, surface, surface_area_table
 from segqa_dicom.measures.surface_area import corner_bit, polygons_of_code
+from tests.tiers import examples
 
 from .factories import blobs, noise, segmentation
 
@@ -116,7 +117,7 @@ def test_elements_are_those_of_correlation(volume: np.ndarray, room: int, monkey
         assert_surface_is_exact(found.of(index), volume == index + 1)
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=3, max_dims=3, max_side=6), elements=st.integers(0, 3)))
 def test_elements_are_exact_for_any_small_volume(volume: np.ndarray) -> None:
     found = surfaces_of(volume, count=3)

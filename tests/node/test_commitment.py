@@ -74,6 +74,7 @@ def uids(dataset: Dataset, keyword: str) -> list[str]:
     return [item.ReferencedSOPInstanceUID for item in dataset.get(keyword, [])]
 
 
+@pytest.mark.servers
 def test_what_is_in_the_inbox_is_promised_on_the_same_association(node: Node, tmp_path: Path) -> None:
     assert send(node.port, write_ct(tmp_path / "ct", 3)).returncode == 0
     requester = Requester()

@@ -35,6 +35,7 @@ def connections(port: int, count: int, first: bytes = b"") -> Iterator[list[sock
         yield several
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize(("count", "first"), [(10, b""), (64, b""), (200, b""), (200, b"\1\0\0"), (400, b"\1\0\0")])
 def test_f11_mute_connections_keep_nobody_out(tmp_path: Path, count: int, first: bytes) -> None:
     with NodeProcess(tmp_path) as node:
@@ -48,6 +49,7 @@ def test_f11_mute_connections_keep_nobody_out(tmp_path: Path, count: int, first:
         assert run("echoscu", node.port).returncode == 0
 
 
+@pytest.mark.servers
 def test_f11_what_comes_byte_by_byte_is_ended_by_the_deadline(tmp_path: Path) -> None:
     stopped = threading.Event()
 
@@ -91,6 +93,7 @@ def test_silent_associations_are_ended_by_the_network_timeout(tmp_path: Path) ->
         wait_until(lambda: node.association_count == 0)
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize("kind", [1, 4, 9])
 @pytest.mark.parametrize("length", [0xFFFFFFF0, MAX_PDU_BYTES + 1])
 def test_f12_a_pdu_that_is_too_long_is_refused_before_it_is_read(node: Node, kind: int, length: int) -> None:
@@ -101,6 +104,7 @@ def test_f12_a_pdu_that_is_too_long_is_refused_before_it_is_read(node: Node, kin
     assert run("echoscu", node.port).returncode == 0
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize("length", [0xFFFFFFF0, MAX_PDU_BYTES + 1])
 def test_f12_the_same_on_an_association(node: Node, length: int) -> None:
     with wire.connect(node.port) as connection:
@@ -112,6 +116,7 @@ def test_f12_the_same_on_an_association(node: Node, length: int) -> None:
     assert run("echoscu", node.port).returncode == 0
 
 
+@pytest.mark.servers
 def test_f12_announcing_gigabytes_costs_no_memory(tmp_path: Path) -> None:
     with NodeProcess(tmp_path) as node:
         assert run("echoscu", node.port).returncode == 0
@@ -144,6 +149,7 @@ def test_a_request_in_many_pieces_is_understood(node: Node) -> None:
         assert wire.answer(connection)[0] == wire.ACCEPT
 
 
+@pytest.mark.servers
 def test_what_comes_with_the_request_before_its_answer_is_an_error_and_not_lost(node: Node) -> None:
     with wire.connect(node.port) as connection:
         connection.sendall(wire.associate() + b"\5\0\0\0\0\4\0\0\0\0")
@@ -151,6 +157,7 @@ def test_what_comes_with_the_request_before_its_answer_is_an_error_and_not_lost(
     assert run("echoscu", node.port).returncode == 0
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize(
     "first",
     [
@@ -167,6 +174,7 @@ def test_what_is_no_request_is_aborted(node: Node, first: bytes) -> None:
     assert run("echoscu", node.port).returncode == 0
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize(
     "broken",
     [
@@ -191,6 +199,7 @@ def test_what_breaks_the_rules_is_aborted_and_leaves_nothing(node: Node, inbox: 
     assert run("echoscu", node.port).returncode == 0
 
 
+@pytest.mark.servers
 def test_endless_commands_are_aborted(node: Node) -> None:
     with wire.connect(node.port) as connection:
         connection.sendall(wire.associate())
@@ -208,6 +217,7 @@ def test_our_longest_pdu_is_announced(node: Node) -> None:
         assert b"\x51\0\0\4" + MAX_PDU_SIZE.to_bytes(4, "big") in wire.answer(connection)
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize("limits", [{"max_associations": 3}, {"max_associations_per_address": 3}])
 def test_f13_associations_beyond_the_limit_are_rejected_for_now(tmp_path: Path, limits: dict[str, int]) -> None:
     with node_at(tmp_path, **limits) as node:
@@ -223,6 +233,7 @@ def test_f13_associations_beyond_the_limit_are_rejected_for_now(tmp_path: Path, 
         assert run("echoscu", node.port).returncode == 0
 
 
+@pytest.mark.servers
 def test_f13_senders_that_try_again_lose_nothing(tmp_path: Path) -> None:
     files = write_ct(tmp_path / "ct", 1000)
     groups = [files[start : start + 100] for start in range(0, 1000, 100)]
@@ -255,6 +266,7 @@ def test_64_associations_at_a_time(tmp_path: Path) -> None:
         assert [wire.answer(one)[0] for one in several] == [6] * 64
 
 
+@pytest.mark.servers
 def test_a_flood_of_requests_is_rejected(tmp_path: Path) -> None:
     with node_at(tmp_path, max_associations=2) as node:
         with connections(node.port, 200, wire.associate()) as several:
@@ -274,6 +286,7 @@ def test_a_budget_counts_by_address() -> None:
     assert not budget.take("a")
 
 
+@pytest.mark.servers
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc")
 def test_no_file_descriptor_is_left_open(node: Node, tmp_path: Path) -> None:
     def open_descriptors() -> int:

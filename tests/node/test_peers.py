@@ -54,6 +54,7 @@ def test_the_allow_list_decides_by_title_and_host(tmp_path: Path, allowed: str, 
         assert node.association_count == 0 or not codes
 
 
+@pytest.mark.servers
 def test_dcmtk_is_told_why(tmp_path: Path) -> None:
     with node_at(tmp_path, allowed_ae="SCANNER") as node:
         assert run("echoscu", node.port, title="SCANNER").returncode == 0

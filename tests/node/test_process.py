@@ -13,6 +13,8 @@ from tests.node.objects import CT_CLASS, ct, received, run, send, uid, write_ct,
 from tests.node.process import NodeProcess
 from tests.servers.process import wait_until
 
+pytestmark = pytest.mark.servers
+
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_with_0_when_asked_and_starts_again(tmp_path: Path, number: signal.Signals) -> None:

@@ -48,11 +48,13 @@ def plain_bytes(tmp_path: Path, **changes: object) -> bytes:
     return content[144 + int.from_bytes(content[140:144], "little") :]
 
 
+@pytest.mark.servers
 def test_echo_is_answered(node: Node) -> None:
     done = run("echoscu", node.port)
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize("option", ["-xe", "-xi"])
 def test_what_storescu_sends_is_a_proper_file_in_the_inbox(
     node: Node, inbox: Inbox, tmp_path: Path, option: str
@@ -72,6 +74,7 @@ def test_what_storescu_sends_is_a_proper_file_in_the_inbox(
     assert list(inbox.parts.iterdir()) == []
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize(
     ("compress", "option"),
     [
@@ -93,6 +96,7 @@ def test_compressed_pixel_data_stay_as_they_are(
     assert dcmread(file).file_meta.TransferSyntaxUID == dcmread(packed).file_meta.TransferSyntaxUID
 
 
+@pytest.mark.servers
 def test_dcmsend_sends_a_folder(node: Node, inbox: Inbox, tmp_path: Path) -> None:
     write_ct(tmp_path / "ct", 30)
     done = run("dcmsend", node.port, "+sd", tmp_path / "ct")
@@ -181,6 +185,7 @@ def test_a_request_without_a_data_set_is_refused(node: Node) -> None:
         assert wire.status(wire.answer(connection)) == Status.CANNOT_UNDERSTAND
 
 
+@pytest.mark.servers
 def test_larger_objects_than_the_limit_are_refused(tmp_path: Path) -> None:
     small, large = write_ct(tmp_path / "ct", 1)[0], written(tmp_path / "large.dcm", ct(1, rows=100))
     with node_at(tmp_path, max_file_bytes=5_000) as node:
@@ -191,6 +196,7 @@ def test_larger_objects_than_the_limit_are_refused(tmp_path: Path) -> None:
     assert received(Inbox(tmp_path / "inbox")) == [uid(0)]
 
 
+@pytest.mark.servers
 def test_a_nearly_full_disk_refuses_for_now(tmp_path: Path) -> None:
     (path,) = write_ct(tmp_path / "ct", 1)
     with node_at(tmp_path, min_free_bytes=10**18) as node:
@@ -202,6 +208,7 @@ def test_a_nearly_full_disk_refuses_for_now(tmp_path: Path) -> None:
     assert (inbox.count(), list(inbox.parts.iterdir())) == (0, [])
 
 
+@pytest.mark.servers
 def test_an_inbox_that_fails_gives_a_failure_and_the_node_goes_on(node: Node, inbox: Inbox, tmp_path: Path) -> None:
     files = write_ct(tmp_path / "ct", 2)
     inbox.parts.rename(tmp_path / "away")
@@ -212,6 +219,7 @@ def test_an_inbox_that_fails_gives_a_failure_and_the_node_goes_on(node: Node, in
     assert received(inbox) == [uid(0), uid(1)]
 
 
+@pytest.mark.servers
 def test_duplicates_are_taken_again(node: Node, inbox: Inbox, tmp_path: Path) -> None:
     (path,) = write_ct(tmp_path / "ct", 1)
     assert send(node.port, [path, path]).returncode == 0
@@ -241,6 +249,7 @@ def test_parts_of_a_node_that_was_killed_are_removed_and_those_of_others_stay(tm
         assert [path.name for path in inbox.parts.iterdir()] == ["upload"]
 
 
+@pytest.mark.servers
 def test_one_line_per_association_without_patient_data(
     node: Node, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

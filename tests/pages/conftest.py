@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.servers.chromium import chromium
 from tests.servers.process import wait_until
@@ -136,12 +136,20 @@ def filled(serve: Serve, folder: Path) -> None:
     serve.wait_for_cases()
     headers = {"X-Segqa-Proxy-Token": "s3cret", "X-User": "watcher"}
     listed = lambda: 'class="card ' in requests.get(f"{serve.url}/", headers=headers, timeout=30).text  # noqa: E731
-    wait_until(listed, 60, "the worklist has segments", every_s=0.3)
+    wait_until(listed, 60, "the worklist has segments")
+
+
+@pytest.fixture(scope="module")
+def chrome() -> Iterator[Browser]:
+    with chromium() as context:
+        assert context.browser is not None
+        yield context.browser
 
 
 @pytest.fixture
-def browser() -> Iterator[BrowserContext]:
-    with chromium() as context:
+def browser(chrome: Browser) -> Iterator[BrowserContext]:
+    """Cookies and storage of this test."""
+    with chrome.new_context() as context:
         yield context
 
 

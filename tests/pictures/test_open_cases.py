@@ -60,6 +60,7 @@ def test_a_case_is_fetched_once_however_many_ask(archive: CountingArchive, cases
     assert not cases.is_open(STUDY, "1.2.101")
 
 
+@pytest.mark.slow
 def test_what_was_used_longest_ago_makes_room(archive: CountingArchive, tmp_path: Path) -> None:
     cases = opened(archive, tmp_path, max_bytes=2 * OPEN_BYTES)
     for series in ("1.2.100", "1.2.101", "1.2.100", "1.2.102"):
@@ -272,6 +273,7 @@ def test_nothing_is_opened_after_the_end(archive: CountingArchive, tmp_path: Pat
     cases.preload(STUDY, "1.2.101")
 
 
+@pytest.mark.slow
 def test_many_threads_on_many_cases_stay_within_the_memory(tmp_path: Path) -> None:
     archive = with_cases(tmp_path / "archive", 6)
     cases = opened(archive, tmp_path, max_bytes=3 * OPEN_BYTES)
@@ -292,6 +294,7 @@ def resident_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not tell the memory of a process")
 def test_memory_of_the_process_follows_the_limit(tmp_path: Path) -> None:
     where = grid(40, (256, 256))

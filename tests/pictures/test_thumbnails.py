@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
@@ -21,6 +21,7 @@ from segqa_dicom.rendering.finding_figure import COLOURS
 from tests.pictures.archives import STUDY, CountingArchive, opened, with_cases
 from tests.report.test_pictures import ORIENTATIONS, turned
 from tests.scenes import LIVER, SHAPE, Part, box, case, ct, geometry, segmentation
+from tests.tiers import examples
 
 PLACE = (STUDY, "1.2.100", "1.3.100")
 
@@ -93,7 +94,7 @@ def test_sizes_beyond_reason_are_refused(size: int) -> None:
         thumbnail(liver_case(), None, [], size_px=size)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(seed=st.integers(0, 10**6))
 def test_any_volume_and_any_place_can_be_drawn(seed: int) -> None:
     random = np.random.default_rng(seed)
@@ -209,6 +210,7 @@ cases.close()
 """
 
 
+@pytest.mark.servers
 def test_several_processes_share_a_folder(archive: CountingArchive, cases: OpenCases, tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[2]
     running = [

@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
@@ -15,12 +15,13 @@ from PIL import Image
 from segqa_dicom.rendering.contours import outlines
 from segqa_dicom.rendering.png import grey_png
 from segqa_dicom.rendering.tracing import traced
+from tests.tiers import examples
 
 SHAPES = array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12)
 LABELS = st.sampled_from([np.uint8, np.uint16]).flatmap(lambda kind: arrays(kind, SHAPES, elements=st.integers(0, 3)))
 
 
-@settings(max_examples=300, deadline=None)
+@examples(100)
 @given(labels=LABELS, strong=st.sets(st.integers(1, 4)), stretched=st.sampled_from([(1, 1), (1, 4), (3, 2)]))
 def test_the_tracer_writes_what_the_reference_writes(
     labels: NDArray[np.uint8], strong: set[int], stretched: tuple[int, int]
@@ -41,7 +42,7 @@ def test_nothing_to_trace_gives_nothing() -> None:
     assert traced(np.zeros((4, 4), np.uint8)) == ("", "")
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(grey=arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=40)))
 def test_a_png_has_the_grey_values_it_was_made_of(grey: NDArray[np.uint8]) -> None:
     with Image.open(io.BytesIO(grey_png(grey))) as picture:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from segqa_dicom.reading.ct import read_ct
 from segqa_dicom.reading.seg import read_seg
 from tests.reading import factories as f
 from tests.reading.factories import Grid
+from tests.tiers import examples
 
 ORIENTATIONS = [
     f.AXIAL,
@@ -63,7 +64,7 @@ def anywhere(draw: st.DrawFn, ct: Grid) -> Grid:
     return f.grid(draw(st.integers(1, 8)), matrix, (draw(length), draw(length)), step, origin, draw(ORIENTATION))
 
 
-@settings(deadline=None, max_examples=150)
+@examples(40)
 @given(data=st.data(), ct=ct_grids(), seed=st.integers(0, 2**32 - 1), kind=st.sampled_from(["BINARY", "LABELMAP"]))
 def test_every_ct_voxel_takes_the_seg_voxel_it_lies_in_on_any_two_grids(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, ct: Grid, seed: int, kind: str

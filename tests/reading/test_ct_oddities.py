@@ -9,7 +9,7 @@ from typing import Any
 import gdcm
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.encaps import encapsulate
@@ -30,6 +30,7 @@ from segqa_dicom.errors import InputError, UnreadableObject
 from segqa_dicom.model import CtVolume
 from segqa_dicom.reading.ct import read_ct
 from tests.reading import factories as f
+from tests.tiers import examples
 
 GRID = f.grid(6, (5, 7))
 HU = f.hu_pattern((6, 5, 7))
@@ -162,7 +163,7 @@ def test_big_endian_without_meta_information_is_read(tmp_path: Path) -> None:
     assert np.array_equal(read_ct(sorted(tmp_path.iterdir()), f.LIMITS).hu, HU)
 
 
-@settings(deadline=None, max_examples=25)
+@examples(20)
 @given(
     slope=st.one_of(st.integers(1, 5).map(float), st.floats(0.01, 50)),
     intercept=st.one_of(st.integers(-2000, 2000).map(float), st.floats(-5000, 5000)),
@@ -256,7 +257,7 @@ def test_a_damaged_thickness_does_not_matter_where_positions_tell_the_distance(t
     assert read_ct(paths, f.LIMITS).geometry.spacing_mm[0] == pytest.approx(3)
 
 
-@settings(deadline=None, max_examples=40)
+@examples(20)
 @given(
     angles=st.tuples(st.floats(-180, 180), st.floats(-80, 80), st.floats(-180, 180)),
     step=st.floats(0.3, 10),

@@ -188,6 +188,7 @@ DCMTK = [
 ]
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize(("command", "kind"), DCMTK)
 def test_files_that_dcmtk_rewrote_give_the_same_hu(tmp_path: Path, command: list[str], kind: str) -> None:
     if shutil.which(command[0]) is None:
@@ -230,6 +231,7 @@ def test_lossy_compression_of_the_past_is_told(tmp_path: Path) -> None:
     assert volume(tmp_path).facts.lossy == "ISO_15444_1"
 
 
+@pytest.mark.servers
 def test_a_deflate_bomb_is_refused_without_being_inflated(tmp_path: Path) -> None:
     if shutil.which("dcmconv") is None:
         pytest.skip("dcmconv (package dcmtk) is not installed")

@@ -143,7 +143,6 @@ SEED_NAMES = [
     "deflated",
     "without meta",
 ]
-MUTANTS_PER_SEED = 160
 
 
 def mutants(data: bytes, count: int, seed: int) -> Iterator[bytes]:
@@ -176,18 +175,19 @@ def check_messages(left_out: list[NotReviewed]) -> None:
 
 
 @pytest.mark.parametrize("name", SEED_NAMES)
+@pytest.mark.parametrize("count", [40, pytest.param(2000, marks=pytest.mark.long)])
 def test_altered_bytes_end_in_a_reason_and_never_in_another_error(
-    surroundings: tuple[Path, dict[str, Path]], tmp_path: Path, name: str
+    surroundings: tuple[Path, dict[str, Path]], tmp_path: Path, name: str, count: int
 ) -> None:
     folder, files = surroundings
     limits = Limits(max_voxels=10_000_000)
     (tmp_path / "ct").symlink_to(folder / "ct")
     slowest = 0.0
-    for data in mutants(files[name].read_bytes(), MUTANTS_PER_SEED, seed=len(name)):
+    for data in mutants(files[name].read_bytes(), count, seed=len(name)):
         (tmp_path / "altered.dcm").write_bytes(data)
-        started = time.monotonic()
+        started = time.process_time()
         check_messages(everything(tmp_path, limits)[1])
-        slowest = max(slowest, time.monotonic() - started)
+        slowest = max(slowest, time.process_time() - started)
     assert slowest < 10
 
 
@@ -328,6 +328,7 @@ def growth(intact: Path, folders: list[Path]) -> list[tuple[int, float, int]]:
     return [(int(row[1]), float(row[2]), int(row[3])) for row in rows]
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize("lie", LIES)
 def test_absurd_sizes_are_refused_soon_and_in_little_memory(
     surroundings: tuple[Path, dict[str, Path]], tmp_path: Path, lie: dict[str, int]
@@ -355,6 +356,7 @@ def test_absurd_sizes_are_refused_soon_and_in_little_memory(
         assert left_out or accepted, form
 
 
+@pytest.mark.servers
 def test_a_deflate_bomb_is_refused_soon_and_in_little_memory(tmp_path: Path) -> None:
     ct = f.ct_images(WHERE)
     f.save_all(ct, tmp_path / "intact")

@@ -588,21 +588,23 @@ def mutants_of_values(data: bytes, count: int, seed: int) -> Iterator[bytes]:
 
 
 SHORT_VRS = (b"UI", b"CS", b"LO", b"DS", b"IS", b"US", b"SS", b"UL", b"FD", b"AT", b"PN", b"SH", b"DA", b"ST")
-MUTANTS_PER_SEED = 60
 
 
 @pytest.mark.parametrize("make_mutants", [mutants, mutants_of_values], ids=["any byte", "values"])
 @pytest.mark.parametrize("name", SEEDS)
-def test_mutated_files_have_the_same_outcome(tmp_path: Path, name: str, make_mutants: Any) -> None:
+@pytest.mark.parametrize(
+    "count", [pytest.param(60, marks=pytest.mark.slow), pytest.param(1000, marks=pytest.mark.long)]
+)
+def test_mutated_files_have_the_same_outcome(tmp_path: Path, name: str, make_mutants: Any, count: int) -> None:
     data = seeds(tmp_path / "seeds")[name]
     folder = tmp_path / "mutants"
     paths = make(folder, by())[:2]
     taken = 0
-    for mutant in make_mutants(data, MUTANTS_PER_SEED, seed=len(name)):
+    for mutant in make_mutants(data, count, seed=len(name)):
         paths[1].write_bytes(mutant)
         taken += isinstance(open_plainly(paths[1], LIMITS), PlainObject)
         check_equal(paths)
-    assert taken > MUTANTS_PER_SEED // 20
+    assert taken > count // 20
 
 
 @pytest.mark.parametrize("keyword", ["BitsStored", "PixelRepresentation", "SamplesPerPixel", "BitsAllocated", "Rows"])

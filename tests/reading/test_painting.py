@@ -7,18 +7,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.errors import LimitExceeded
 from segqa_dicom.reading.content import changes, content_digest
 from segqa_dicom.reading.layers import LayerPainter, stamp_bits, stamp_labels, stamp_values
+from tests.tiers import examples
 
 SHAPES = st.tuples(st.integers(1, 4), st.integers(1, 13), st.integers(1, 23))
 SEEDS = st.integers(0, 2**32 - 1)
 DENSITIES = st.sampled_from([0.0, 0.02, 0.5, 0.98, 1.0])
-quick = settings(max_examples=60, deadline=None)
+quick = examples(60)
 
 
 def read_only(values: np.ndarray) -> np.ndarray:

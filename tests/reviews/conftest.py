@@ -9,20 +9,12 @@ import pytest
 
 from segqa_dicom.reviews.workflow.desk import ReviewDesk
 from tests.reviews.office import Office, make_reviewed
-from tests.servers.postgres import PostgresCluster, postgres_cluster
 
 
 @pytest.fixture(scope="session")
 def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A reviewed archive to be copied; nobody may change it."""
     return make_reviewed(tmp_path_factory.mktemp("reviewed"))
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresCluster]:
-    """One cluster for the tests of this process."""
-    with postgres_cluster() as cluster:
-        yield cluster
 
 
 @pytest.fixture

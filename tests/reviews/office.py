@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,11 @@ from segqa_dicom.findings import FILE_NAME, Document, FindingsIndex, read_docume
 from segqa_dicom.findings.worklist import matching_places
 from segqa_dicom.ledger import Ledger
 from segqa_dicom.model import SegmentRef
-from segqa_dicom.phantoms import demo_study
 from segqa_dicom.pictures import OpenCases
 from segqa_dicom.reviews.workflow.desk import ReviewDesk
 from segqa_dicom.reviews.workflow.model import Draft, Task, WorklistFilters
 from tests.findings.making import our_documents
+from tests.phantom_studies import phantom_study
 from tests.service.cases import TINY
 
 NOW = 1_790_000_000.0
@@ -61,13 +62,19 @@ def _instance(content: Path | bytes) -> Instance:
 
 def make_reviewed(folder: Path) -> Path:
     """A folder with an archive of a phantom, two models and the documents of the machine, and its index."""
-    demo_study(folder / "dicom", TINY)
+    phantom_study(folder / "dicom", TINY)
     archive = FolderArchive(folder / "office")
     documents = [one.file for one in our_documents(folder / "dicom")]
     archive.store(outgoing([*sorted((folder / "dicom").rglob("*.dcm")), *documents]))
     reindex(FindingsIndex(folder / "office" / FILE_NAME), archive)
     archive.close()
     return folder / "office"
+
+
+@lru_cache(maxsize=100)
+def _read(content: bytes) -> Document:
+    """Documents never change, and each test asks for them several times."""
+    return read_document(content)
 
 
 class Office:
@@ -136,7 +143,7 @@ class Office:
             fetched = self.folder / "fetched"
             fetched.mkdir(exist_ok=True)
             for path in self.archive.fetch(instances, fetched).values():
-                document = read_document(path)
+                document = _read(path.read_bytes())
                 if document.kind == kind:
                     found.append(document)
         return sorted(found, key=lambda one: (one.content_date, one.content_time, len(one.predecessors)))

@@ -185,6 +185,7 @@ def table_of(path: Path, *rows: tuple[str, int, str]) -> Path:
     return path
 
 
+@pytest.mark.servers
 def test_a_table_is_enough_for_the_command(tmp_path: Path) -> None:
     rows = [
         (reader, n, str(1 + (n + shift) % 5)) for n in range(12) for reader, shift in (("anna", 0), ("bert", n % 2))
@@ -201,12 +202,14 @@ def test_a_table_is_enough_for_the_command(tmp_path: Path) -> None:
     assert "bootstrap with 2000 resamples" in shown.out
 
 
+@pytest.mark.servers
 def test_lines_that_cannot_be_used_end_with_one(tmp_path: Path) -> None:
     done = segqa("agreement", "--csv", table_of(tmp_path / "t.csv", ("anna", 1, "4"), ("anna", 2, "good")))
     assert done.code == 1
     assert "t.csv, line 3: the rating 'good' is no whole number from 1 to 5" in done.err
 
 
+@pytest.mark.servers
 def test_annotations_of_several_readers_are_put_together(tmp_path: Path) -> None:
     for reader, grades in (("anna", "1234512345"), ("bert", "1334413445")):
         lines = "".join(f"/{reader}/case{n}.nii.gz,{grade},\n" for n, grade in enumerate(grades))
@@ -224,6 +227,7 @@ def test_annotations_of_several_readers_are_put_together(tmp_path: Path) -> None
     assert "--csv NAME=" in nobody.err
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize("arguments", [["--csv", "nowhere.csv"], ["--archive", "nowhere"], ["--resamples", "1"]])
 def test_wrong_use_ends_with_two(arguments: list[str], tmp_path: Path) -> None:
     done = segqa("agreement", *[tmp_path / one if one.startswith("nowhere") else one for one in arguments])

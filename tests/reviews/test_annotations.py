@@ -17,11 +17,11 @@ from segqa_dicom.errors import PeerUnavailable
 from segqa_dicom.findings import reindex
 from segqa_dicom.findings.worklist import machine_segment, segmentations
 from segqa_dicom.model import SegmentRef
-from segqa_dicom.phantoms import demo_study
 from segqa_dicom.pictures import OpenCases
 from segqa_dicom.reviews.exchange.annotations import AnnotationBook, Looked
 from segqa_dicom.reviews.workflow.model import Annotation
 from tests.findings.making import changed, ohif_document, outgoing, renewed
+from tests.phantom_studies import phantom_study
 from tests.reviews.machine_cases import reviewed_case
 from tests.reviews.office import Office
 from tests.servers.process import wait_until
@@ -35,7 +35,7 @@ OHIF_SHAPE = (64, 136, 192)
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The study that the file of OHIF belongs to, reviewed; nobody may change it."""
     folder = tmp_path_factory.mktemp("annotated")
-    demo_study(folder / "dicom", OHIF_SHAPE)
+    phantom_study(folder / "dicom", OHIF_SHAPE)
     (folder / "office").mkdir()
     reviewed_case(folder / "dicom", folder / "office").archive.close()
     return folder / "office"

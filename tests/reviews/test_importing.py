@@ -19,6 +19,8 @@ from tests.reviews.office import ANNA, Office, finish, outgoing, said
 from tests.reviews.test_signing import review_of
 from tests.shared import shared
 
+pytestmark = pytest.mark.servers
+
 _AIMI = (
     "Reviewer", "StudyInstanceUID", "SeriesInstanceUID", "AISegmentation", "LikertScore",
     "CommentsAboutAISegmentation", "CommentsAboutScan", "PatientID",

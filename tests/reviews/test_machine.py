@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from segqa_dicom.model import SegmentRef
-from segqa_dicom.phantoms import demo_study
 from segqa_dicom.report.model import SegmentationReport, SegmentReport
 from segqa_dicom.reviews.workflow.machine import machine_view
 from segqa_dicom.reviews.workflow.model import MachineView
 from segqa_dicom.sr.kinds import Kind
 from segqa_dicom.sr.segment_items import name_of
+from tests.phantom_studies import phantom_study
 from tests.reviews.machine_cases import ReviewedCase, reviewed_case
 from tests.shared import shared
 
@@ -28,7 +28,7 @@ def one(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("machine")
     if request.param == "phantom":
         dicom = folder / "dicom"
-        demo_study(dicom, (64, 80, 96))
+        phantom_study(dicom, (64, 80, 96))
     else:
         dicom = shared("data", f"case_{request.param}")
     found = reviewed_case(dicom, folder / "archive", is_stored=False)

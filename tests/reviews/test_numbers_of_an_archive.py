@@ -18,6 +18,8 @@ from tests.command import segqa
 from tests.reviews.office import ANNA, BEN, LIVER, Office, finish
 from tests.shared import shared
 
+pytestmark = pytest.mark.servers
+
 
 @pytest.fixture
 def read_office(office: Office, desk: ReviewDesk, monkeypatch: pytest.MonkeyPatch) -> Office:

@@ -13,7 +13,6 @@ from segqa_dicom.checks import all_rules, default_ruleset
 from segqa_dicom.checks.ruleset import ruleset_from_toml, ruleset_with
 from segqa_dicom.errors import ConfigurationError
 from segqa_dicom.model import SegmentRef
-from segqa_dicom.phantoms import demo_study
 from segqa_dicom.reviews.statistics.rule_performance import (
     ANY,
     SAME_MATTER,
@@ -30,6 +29,7 @@ from segqa_dicom.reviews.statistics.rule_performance import (
 )
 from segqa_dicom.reviews.workflow.model import MachineSegment, SignedReview
 from tests.command import segqa
+from tests.phantom_studies import phantom_study
 from tests.service.cases import TINY
 
 VOCABULARY = default_vocabulary()
@@ -267,11 +267,12 @@ def test_the_proposal_starts_from_the_rule_set_in_use(cohort: Cohort) -> None:
     assert tomllib.loads(text).get("rules", {}) == {}
 
 
+@pytest.mark.servers
 def test_the_review_command_accepts_a_proposal(cohort: Cohort, tmp_path: Path) -> None:
     file = tmp_path / "proposal.toml"
     file.write_text(cohort.proposal(values={"T3": cohort.values}, outcomes=cohort.outcomes), encoding="utf-8")
     assert "[risk]" in file.read_text()
-    demo_study(tmp_path / "study", TINY)
+    phantom_study(tmp_path / "study", TINY)
     with_it, without = (
         segqa("review", tmp_path / "study", "--no-documents", "--quiet", "--jobs", "1", "--json", *options)
         for options in (["--ruleset", file], [])

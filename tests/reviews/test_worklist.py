@@ -61,6 +61,7 @@ def test_next_follows_the_worklist_and_skips_what_is_finished(desk: ReviewDesk, 
     assert desk.next_task(BEN, ALL, Task(places[0])) == Task(places[1])
 
 
+@pytest.mark.slow
 def test_going_through_the_worklist_comes_by_every_segment_once_whatever_others_do(
     desk: ReviewDesk, office: Office
 ) -> None:
@@ -182,6 +183,7 @@ def test_a_segment_to_be_read_again_looks_like_one_that_was_never_read(desk: Rev
     assert {one.rating for one in desk.ratings() if one.reading == 1} == {2}
 
 
+@pytest.mark.slow
 def test_the_share_of_repeats_holds_while_more_is_signed(desk: ReviewDesk, office: Office) -> None:
     places = office.places()[:20]
     for place in places[:10]:

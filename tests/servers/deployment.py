@@ -7,21 +7,20 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from .orthanc import Orthanc
-from .postgres import postgres_cluster
 from .process import Process
 from .redis import RedisServer
 from .service import CeleryWorkers, Serve, celery_beat
 
 
 class Deployment:
-    """Orthanc, Redis, PostgreSQL, ``segqa serve`` without workers of its own, Celery workers and beat.
+    """Orthanc, Redis, ``segqa serve`` without workers of its own, Celery workers and beat.
 
     workers : processes of ``celery worker``, each with one child
-    ledger : SQLAlchemy URL; None = a PostgreSQL cluster of its own
+    ledger : SQLAlchemy URL
     """
 
     def __init__(
-        self, folder: Path, *, workers: int = 2, settings: Mapping[str, str] | None = None, ledger: str | None = None
+        self, folder: Path, *, ledger: str, workers: int = 2, settings: Mapping[str, str] | None = None
     ) -> None:
         self.folder, self._count, self._ledger = folder, workers, ledger
         self._settings = dict(settings or {})
@@ -39,9 +38,6 @@ class Deployment:
             self.orthanc = stack.enter_context(Orthanc(self.folder / "orthanc"))
             self.redis = stack.enter_context(RedisServer(self.folder / "redis", appendonly=True))
             ledger = self._ledger
-            if ledger is None:
-                cluster = stack.enter_context(postgres_cluster())
-                ledger = stack.enter_context(cluster.database())
             settings = {**self._settings, "SEGQA_BROKER": self.redis.url()}
             self.serve = Serve(
                 self.folder / "serve", archive=self.orthanc.dicomweb_url, ledger=ledger, workers=0, settings=settings

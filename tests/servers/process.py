@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 0.3
+
 
 def free_port() -> int:
     """A TCP port of the loopback interface that nobody listens on now."""
@@ -28,10 +30,16 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def wait_until(condition: Callable[[], object], timeout_s: float = 30, what: str = "", every_s: float = 0.05) -> None:
-    """Wait for `condition`; fails, saying what it last was, when the time is over."""
+def wait_until(
+    condition: Callable[[], object], timeout_s: float = 30, what: str = "", every_s: float | None = None
+) -> None:
+    """Wait for `condition`; fails, saying what it last was, when the time is over.
+
+    every_s : pause before the next look; None = a short one that grows, because looking takes time from what is waited for
+    """
     deadline = time.monotonic() + timeout_s
     last: object = None
+    pause_s = every_s or _FIRST_PAUSE_S
     while time.monotonic() < deadline:
         try:
             last = condition()
@@ -40,7 +48,8 @@ def wait_until(condition: Callable[[], object], timeout_s: float = 30, what: str
         else:
             if last:
                 return
-        time.sleep(every_s)
+        time.sleep(pause_s)
+        pause_s = every_s or min(1.3 * pause_s, _LONGEST_PAUSE_S)
     pytest.fail(f"not within {timeout_s} s: {what or condition} (last: {last!r})")
 
 

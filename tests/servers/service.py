@@ -152,7 +152,7 @@ class Serve:
                 return True
             raise AssertionError(states[:20], self.log.read_text()[-1500:])
 
-        wait_until(is_so, timeout_s, f"{count} cases {state}", every_s=0.2)
+        wait_until(is_so, timeout_s, f"{count} cases {state}")
 
     def segqa(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Another command of ``segqa`` on the same archive and ledger."""

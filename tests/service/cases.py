@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from segqa_dicom.dicom.uids import stable_uid
-from segqa_dicom.phantoms import demo_study
+from tests.phantom_studies import phantom_study
 
 SHAPE = (64, 80, 96)
 TINY = (24, 40, 48)
@@ -18,8 +18,7 @@ _UID = re.compile(rb"2\.25\.([0-9]{20,39})")
 
 def small_case(folder: Path, shape: tuple[int, int, int] = SHAPE) -> Path:
     """A folder with a CT series and the results of two models on it."""
-    demo_study(folder, shape)
-    return folder
+    return phantom_study(folder, shape)
 
 
 def copies(case: Path, count: int) -> list[Path]:

@@ -15,6 +15,8 @@ from tests.command import Ran, segqa
 from tests.servers.process import free_port
 from tests.service.cases import TINY, small_case
 
+pytestmark = pytest.mark.servers
+
 COMMANDS = (
     ("status",),
     ("reconcile",),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.deployment import Deployment
+from tests.servers.postgres import PostgresCluster
 from tests.servers.service import documents_at, send, uids
 from tests.service.cases import small_case
 
@@ -14,9 +15,12 @@ pytestmark = pytest.mark.servers
 
 
 @pytest.mark.parametrize("through", ["orthanc", "segqa"])
-def test_what_is_sent_to_either_port_is_reviewed_once(tmp_path: Path, through: str) -> None:
+def test_what_is_sent_to_either_port_is_reviewed_once(tmp_path: Path, postgres: PostgresCluster, through: str) -> None:
     case = small_case(tmp_path / "case")
-    with Deployment(tmp_path / "deployment", workers=2) as deployment:
+    with (
+        postgres.database() as ledger,
+        Deployment(tmp_path / "deployment", ledger=ledger, workers=2) as deployment,
+    ):
         ports = {"orthanc": (deployment.orthanc.dicom_port, "ORTHANC"), "segqa": (deployment.serve.dicom_port, "SEGQA")}
         port, aet = ports.pop(through)
         assert send(port, case, aet=aet) == 0

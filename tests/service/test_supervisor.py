@@ -77,7 +77,7 @@ def test_when_the_supervisor_is_killed_the_others_end_by_themselves(tmp_path: Pa
         assert len(_in_session(leader)) > len(service.ports["pids"])
         os.kill(leader, signal.SIGKILL)
         service.process.wait(10)
-        wait_until(lambda: not _in_session(leader), 60, "nothing is left running", every_s=0.5)
+        wait_until(lambda: not _in_session(leader), 60, "nothing is left running")
         assert _is_closed(service.dicom_port)
 
 

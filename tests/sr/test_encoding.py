@@ -11,7 +11,7 @@ import highdicom as hd
 import numpy as np
 import pytest
 from highdicom.sr import CodedConcept
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import DataElement, Dataset, config, dcmread, dcmwrite
 from pydicom.filereader import read_dataset
@@ -25,6 +25,7 @@ from segqa_dicom.report.model import CaseReport
 from segqa_dicom.sr import Kind, Predecessor, build_documents, codes, content_items, tree
 from segqa_dicom.sr.ascii import ascii_text
 from segqa_dicom.sr.code_sequence import coded
+from tests.tiers import examples
 
 from .factories import (
     CT_IMAGE,
@@ -355,7 +356,7 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(TREES)
 def test_any_tree_is_written_as_pydicom_writes_it(tree: tree.Item) -> None:
     assert b"".join(tree.elements()) == bytes_of(by_hand(tree))

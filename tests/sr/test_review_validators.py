@@ -169,7 +169,7 @@ def test_pixelmed_finds_no_error_in_the_templates(tmp_path: Path) -> None:
 
 @pytest.mark.servers
 @pytest.mark.shared
-@pytest.mark.parametrize("name", ["case_A", "case_B"])
+@pytest.mark.parametrize("name", [pytest.param("case_A", marks=pytest.mark.long), "case_B"])
 def test_a_review_of_a_real_case_is_valid(name: str, tmp_path: Path) -> None:
     case = case_in(shared("data", name))
     segmentation = max(case.segmentations, key=lambda one: len(one.segments))

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from pydicom import Dataset, dcmread
 
-from segqa_dicom.phantoms import demo_study
 from tests.command import segqa
+from tests.phantom_studies import phantom_study
 from tests.servers.orthanc import Orthanc
 from tests.servers.service import Serve, documents_at, send
 
@@ -85,11 +85,11 @@ def reviewed_by(serve: Serve, folder: Path, n_cases: int = 1) -> Reviewed:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo study, smaller."""
     folder = tmp_path_factory.mktemp("viewed") / "demo"
-    demo_study(folder, SHAPE)
+    phantom_study(folder, SHAPE)
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def embedded(demo: Path, ohif_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reviewed]:
     """Reviewed with a folder as archive."""
     folder = tmp_path_factory.mktemp("embedded")
@@ -97,7 +97,7 @@ def embedded(demo: Path, ohif_folder: Path, tmp_path_factory: pytest.TempPathFac
         yield reviewed_by(serve, demo)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # the service asks its archive all the time
 def deployed(demo: Path, ohif_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reviewed]:
     """Reviewed with an Orthanc as archive."""
     folder = tmp_path_factory.mktemp("deployed")

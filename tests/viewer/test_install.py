@@ -108,6 +108,7 @@ def test_what_cannot_be_unpacked_is_refused(content: bytes, tmp_path: Path) -> N
         unpack(tmp_path / "package.tgz", tmp_path / "out")
 
 
+@pytest.mark.servers
 def test_another_package_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     ran = segqa("viewer", "install", "--from", packed(tmp_path / "package.tgz"), "--to", tmp_path / "viewer")
     assert ran.code == 1
@@ -138,6 +139,7 @@ def test_without_npm_it_is_said_how_to_go_on(tmp_path: Path, monkeypatch: pytest
         install(tmp_path / "viewer")
 
 
+@pytest.mark.servers
 def test_the_registry_is_the_one_that_npm_is_set_up_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     npm = tmp_path / "bin" / "npm"
     npm.parent.mkdir()

@@ -32,13 +32,7 @@ WINDOW = (-160, 240)
 """What OHIF shows a CT with that says nothing: level 40, width 400."""
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param("embedded", marks=pytest.mark.xdist_group("ohif-embedded")),
-        pytest.param("deployed", marks=pytest.mark.xdist_group("ohif-deployed")),
-    ],
-)
+@pytest.fixture(scope="module", params=["embedded", "deployed"])
 def reviewed(request: pytest.FixtureRequest, ohif: Path) -> Reviewed:
     """A study in one of the two kinds of archive."""
     return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
@@ -220,7 +214,6 @@ def test_findings_and_segmentation_are_seen_together(seen: Viewer, reviewed: Rev
     seen.wait_for_text_on_image(first["label"])
 
 
-@pytest.mark.xdist_group("ohif-embedded")
 def test_below_a_path_of_a_proxy_everything_is_found_too(
     browser: BrowserContext, ohif: Path, demo: Path, tmp_path: Path
 ) -> None:

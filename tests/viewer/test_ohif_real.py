@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from playwright.sync_api import BrowserContext
 
 from segqa_dicom.viewer import document_link
 from tests.servers.chromium import Viewer, chromium, viewer
@@ -16,7 +17,7 @@ from tests.shared import shared
 from tests.viewer.conftest import Reviewed, content, reviewed_by
 from tests.viewer.test_ohif import no_trouble, points_of, world_of
 
-pytestmark = [pytest.mark.shared, pytest.mark.xdist_group("ohif-real")]
+pytestmark = pytest.mark.shared
 MODEL = "seg_ts1.3_full.dcm"
 
 
@@ -30,9 +31,15 @@ def real_case(ohif: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield reviewed_by(serve, folder / "case")
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[BrowserContext]:
+    with chromium() as context:
+        yield context
+
+
 @pytest.fixture
-def seen(real_case: Reviewed) -> Iterator[Viewer]:
-    with chromium() as browser, viewer(browser, real_case.url) as page:
+def seen(browser: BrowserContext, real_case: Reviewed) -> Iterator[Viewer]:
+    with viewer(browser, real_case.url) as page:
         yield page
         no_trouble(page, real_case.url)
 

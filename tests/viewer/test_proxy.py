@@ -25,6 +25,8 @@ from tests.servers.proxy import Fault, Proxy
 from tests.web.in_process import Asking, running
 from tests.web.server import Ledger
 
+pytestmark = pytest.mark.servers
+
 ONE = f"/dicom-web/studies/{STUDY}/series/{SERIES}/instances/{SERIES}.1"
 DICOM = 'multipart/related; type="application/dicom"'
 

@@ -20,7 +20,6 @@ from tests.viewer.conftest import Reviewed, reviewed_by
 from tests.viewer.test_ohif import no_trouble
 from tests.viewer.test_review_documents import COMMENT, STORE
 
-pytestmark = pytest.mark.xdist_group("ohif-readers")
 TOLD_MM = 0.01
 OHIF_MM = 0.5
 """Less than a pixel: OHIF exchanges row and column spacing where it places marks."""
@@ -52,7 +51,7 @@ def page_of(serve: Serve, path: str) -> str:
 @pytest.fixture(scope="module")
 def reviewed(serve: Serve, demo: Path) -> Reviewed:
     found = reviewed_by(serve, demo)
-    wait_until(lambda: 'class="card ' in page_of(serve, "/"), 60, "the worklist has segments", every_s=0.3)
+    wait_until(lambda: 'class="card ' in page_of(serve, "/"), 60, "the worklist has segments")
     return found
 
 
@@ -124,7 +123,7 @@ def test_what_is_drawn_in_ohif_and_stored_stands_in_the_worklist(
     place = (
         f"/review/{case.segmentations[0].record.sop_instance_uid}/{case.segmentations[0].segments[value - 1].number}"
     )
-    wait_until(lambda: place in page_of(serve, "/?annotated=1"), 60, "the segment is in the worklist", every_s=0.5)
+    wait_until(lambda: place in page_of(serve, "/?annotated=1"), 60, "the segment is in the worklist")
     reader = Reader(browser.new_page(), serve.url)
     reader.open(place)
     reader.wait_ready()

@@ -35,7 +35,6 @@ from tests.viewer.test_ohif_real import MODEL
 from tests.web.in_process import running
 from tests.web.server import Ledger
 
-pytestmark = pytest.mark.xdist_group("ohif-reviews")
 COMMENT = "l\u00e4uft in die Milz aus"
 
 

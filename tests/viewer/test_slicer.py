@@ -15,9 +15,6 @@ from pydicom import Dataset, dcmread
 from tests.validators import program, tid1500_groups
 from tests.viewer.conftest import Reviewed
 
-pytestmark = pytest.mark.xdist_group("ohif-embedded")
-"""The study that the browser looks at, in the same process."""
-
 
 def retrieved(reviewed: Reviewed, one: Dataset, path: Path) -> Path:
     """An object as a client gets it, as a file."""

@@ -16,6 +16,8 @@ from tests.servers.process import program
 from tests.web.conftest import Server
 from tests.web.test_wado import uids, url_of
 
+pytestmark = pytest.mark.servers
+
 FRAME = "multipart/related; type=application/octet-stream; transfer-syntax=*"
 WHOLE = 'multipart/related; type="application/dicom"'
 BROWSER = {"Accept-Encoding": "gzip, deflate, br, zstd", "Accept-Language": "en", "Connection": "keep-alive"}

@@ -17,6 +17,8 @@ from tests.servers.orthanc import Orthanc
 from tests.web.conftest import Server
 from tests.web.test_wado import uids
 
+pytestmark = pytest.mark.servers
+
 NOT_COMPARED = {
     "00080005",  # Orthanc answers in the character set of the study
     "00081190",  # each has its own URLs
