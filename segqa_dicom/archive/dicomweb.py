@@ -28,13 +28,13 @@ from segqa_dicom.archive.retrieve import Identity, file_name, retrieve
 from segqa_dicom.archive.stow import Answer, Claim, batches, send
 from segqa_dicom.archive.transport import Patience, peer_at
 from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.dicom.sop_classes import CT_IMAGE_STORAGE
 from segqa_dicom.dicom.uids import normalised_uid
 from segqa_dicom.errors import Inconsistent, InputError, PeerRefused, PeerUnavailable, UnreadableObject
 
 for _name in ("dicomweb_client", "retrying"):  # they log UIDs, and a traceback for each request that fails
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
-CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 PAGE = 1000
 """Results that are asked for at a time."""
 UIDS_PER_QUERY = 100

@@ -32,17 +32,17 @@ from segqa_dicom.dicom.elements import (
 )
 from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.dicom.opening import PREAMBLE_BYTES, OpenedObject, open_object
-from segqa_dicom.dicom.transfer_syntaxes import DECODING_PLUGINS
+from segqa_dicom.dicom.sop_classes import MEDIA_STORAGE_DIRECTORY
+from segqa_dicom.dicom.transfer_syntaxes import COMPRESSIONS, DEFLATED_IMAGE_FRAME
 
 _FIRST_BYTES = 1 << 13
 """What is read of a file at first; the header of a CT slice has 2 to 6 KB."""
 _MOST_BYTES = 1 << 26
 """Headers larger than this are left to pydicom, which need not keep all of them."""
 
-_DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
 _SYNTAXES = {
     uid.encode(): UID(uid)
-    for uid in (ImplicitVRLittleEndian, ExplicitVRLittleEndian, _DEFLATED_FRAMES, *DECODING_PLUGINS)
+    for uid in (ImplicitVRLittleEndian, ExplicitVRLittleEndian, DEFLATED_IMAGE_FRAME, *COMPRESSIONS)
 }
 """Transfer syntaxes whose data sets are little endian and not deflated as a whole."""
 _PLAIN_CHARACTER_SETS = frozenset(
@@ -53,7 +53,6 @@ _PLAIN_CHARACTER_SETS = frozenset(
     )
 )
 """Values of Specific Character Set with which ASCII bytes mean what they mean in ASCII."""
-_MEDIA_DIRECTORY = b"1.2.840.10008.1.3.10"
 
 _SOP_CLASS_UID = 0x00080016
 _META_LENGTH, _MEDIA_CLASS, _TRANSFER_SYNTAX = 0x00020000, 0x00020002, 0x00020010
@@ -154,7 +153,7 @@ def _file_meta(data: bytes) -> tuple[UID, int]:
     syntax, media_class = found.get(_TRANSFER_SYNTAX), found.get(_MEDIA_CLASS)
     if syntax is None or syntax[1] != b"UI" or (uid := data[syntax[3] : syntax[4]].rstrip(b"\0 ")) not in _SYNTAXES:
         raise Unfamiliar("another transfer syntax")
-    if media_class is not None and _MEDIA_DIRECTORY in data[media_class[3] : media_class[4]]:
+    if media_class is not None and MEDIA_STORAGE_DIRECTORY.encode() in data[media_class[3] : media_class[4]]:
         raise Unfamiliar("the directory of a disc")
     return _SYNTAXES[uid], start
 

@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segqa_dicom.dicom.sop_classes import CT_CLASSES, SEG_CLASSES
 from segqa_dicom.errors import ConfigurationError, PeerUnavailable
 from segqa_dicom.findings.complaints import complaints
 from segqa_dicom.model import Code
 from segqa_dicom.sqlite_files import file_lock, is_damage, remove_files, transaction, translated
 from segqa_dicom.sr import codes, interpretation
-from segqa_dicom.sr.read import CT_CLASSES, SEG_CLASSES, Document, Group, Item
+from segqa_dicom.sr.read import Document, Group, Item
 
 FILE_NAME = "findings.sqlite3"
 SCHEMA_VERSION = 4

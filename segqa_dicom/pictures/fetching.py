@@ -9,13 +9,14 @@ from pathlib import Path
 from segqa_dicom.archive import Archive, Instance
 from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.dicom.opening import open_object
+from segqa_dicom.dicom.sop_classes import SEG_CLASSES
 from segqa_dicom.errors import InputError
 from segqa_dicom.model import Case
 from segqa_dicom.pictures.errors import NothingToShow
 from segqa_dicom.progress import Progress
 from segqa_dicom.reading.case import read_case
 from segqa_dicom.reading.grouping import CaseFiles, group
-from segqa_dicom.reading.scan import SEG_CLASSES, Header, Kind, scan
+from segqa_dicom.reading.scan import Header, Kind, scan
 
 _HU_BYTES, _LABEL_BYTES = 2, 1
 """Bytes of a voxel of the CT, and of a segmentation with fewer than 256 segments and no overlap: nearly all are so."""

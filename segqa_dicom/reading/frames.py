@@ -15,13 +15,10 @@ from pydicom.uid import ExplicitVRBigEndian
 
 from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.dicom.opening import OpenedObject, inflate, translated, whole_number, whole_number_or
-from segqa_dicom.dicom.transfer_syntaxes import frame_decoder
+from segqa_dicom.dicom.transfer_syntaxes import DEFLATED_IMAGE_FRAME, frame_decoder
 from segqa_dicom.errors import Inconsistent, LimitExceeded, UnreadableObject
 from segqa_dicom.model import SegmentationType
 from segqa_dicom.reading.layers import Stamp, stamp_bits, stamp_values
-
-DEFLATED_IMAGE_FRAME = "1.2.840.10008.1.2.8.1"
-"""Deflated Image Frame Compression: each frame is one raw deflate stream (PS3.5, section A.4.14)."""
 
 FRACTIONAL_THRESHOLD = 0.5
 """A voxel of a FRACTIONAL segment counts from this share of Maximum Fractional Value on."""

@@ -25,67 +25,23 @@ from segqa_dicom.dicom.opening import (
     text,
     translated,
 )
+from segqa_dicom.dicom.sop_classes import CT_CLASSES, MEDIA_STORAGE_DIRECTORY, SEG_CLASSES
 from segqa_dicom.dicom.uids import normalised_uid
 from segqa_dicom.errors import ConfigurationError, Inconsistent, InputError
 from segqa_dicom.progress import Progress, silent
 
-CT_CLASSES = frozenset(
-    {
-        "1.2.840.10008.5.1.4.1.1.2",  # CT Image Storage
-        "1.2.840.10008.5.1.4.1.1.2.1",  # Enhanced CT Image Storage
-        "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy Converted Enhanced CT Image Storage
-    }
-)
-SEG_CLASSES = frozenset(
-    {
-        "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation Storage
-        "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation Storage
-    }
-)
-_SEG_CLASS_BYTES = re.compile(rb"1\.2\.840\.10008\.5\.1\.4\.1\.1\.66\.[47](?![0-9.])")
+_SEG_CLASS_BYTES = re.compile(b"(%s)(?![0-9.])" % "|".join(map(re.escape, sorted(SEG_CLASSES))).encode())
 _START_BYTES = 4096
 """Where a data set that cannot be parsed is searched for the class of a segmentation."""
-MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
-"""Media Storage Directory: the DICOMDIR of a disc."""
 OWN_MODEL_NAME = "segqa"
 """Manufacturer's Model Name of the documents that segqa writes."""
 
 _COMPANIONS = frozenset(
-    [
-        ".json",
-        ".html",
-        ".htm",
-        ".csv",
-        ".tsv",
-        ".txt",
-        ".md",
-        ".pdf",
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".gif",
-        ".svg",
-        ".nii",
-        ".gz",
-        ".nrrd",
-        ".mha",
-        ".xml",
-        ".yaml",
-        ".yml",
-        ".toml",
-        ".log",
-        ".py",
-        ".ipynb",
-        ".zip",
-        ".tar",
-        ".parquet",
-        ".xlsx",
-        ".docx",
-        ".js",
-        ".css",
-        ".db",
-        ".sqlite",
-    ]
+    (
+        *(".json", ".html", ".htm", ".csv", ".tsv", ".txt", ".md", ".pdf", ".png", ".jpg", ".jpeg", ".gif", ".svg"),
+        *(".nii", ".gz", ".nrrd", ".mha", ".xml", ".yaml", ".yml", ".toml", ".log", ".py", ".ipynb", ".zip", ".tar"),
+        *(".parquet", ".xlsx", ".docx", ".js", ".css", ".db", ".sqlite"),
+    )
 )
 """Endings of files that lie beside DICOM everywhere; unless their content is DICOM they are not worth a line."""
 
@@ -240,8 +196,8 @@ def read_header(path: Path, limits: Limits) -> Header:
 def _read_header_with_pydicom(path: Path, limits: Limits) -> Header:
     if not looks_like_dicom(path):
         raise Inconsistent("not a DICOM file")
-    if media_class(path) == MEDIA_DIRECTORY:
-        return _other(path, MEDIA_DIRECTORY, "")
+    if media_class(path) == MEDIA_STORAGE_DIRECTORY:
+        return _other(path, MEDIA_STORAGE_DIRECTORY, "")
     dataset = open_object(path, limits, keywords=_HEADER_KEYWORDS).dataset
     with translated("header"):
         return _header(path, dataset, limits)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydicom import Dataset, dcmread
 
+from segqa_dicom.dicom.sop_classes import SEG_CLASSES
 from segqa_dicom.dicom.uids import stable_uid
 from segqa_dicom.errors import UnreadableObject
 from segqa_dicom.model import Code
@@ -21,7 +22,6 @@ from segqa_dicom.sr.write.document import MACHINE_KINDS, SERIES_NAMES, Kind, ide
 from segqa_dicom.sr.write.evidence import Predecessor
 from segqa_dicom.sr.write.header import is_own_sr
 
-_SEG_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 _KIND_BY_ENDING = {f" SEGQA {SERIES_NAMES[kind]}": kind for kind in MACHINE_KINDS}
 """Documents of readers are none of the machine's revisions, whatever they are about."""
 _KEYWORDS = (
@@ -72,7 +72,7 @@ def _earlier(dataset: Dataset) -> EarlierDocument | None:
     evidence = [*_instances(dataset, "CurrentRequestedProcedureEvidenceSequence")]
     evidence += _instances(dataset, "PertinentOtherEvidenceSequence")
     # Of a pair the SEG with the smaller UID is the reference, which stands last.
-    references = sorted({one.sop_instance_uid for one in evidence if one.sop_class_uid in _SEG_CLASSES}, reverse=True)
+    references = sorted({one.sop_instance_uid for one in evidence if one.sop_class_uid in SEG_CLASSES}, reverse=True)
     itself = Predecessor(str(dataset.SOPInstanceUID), str(dataset.SeriesInstanceUID), str(dataset.SOPClassUID))
     replaced = _instances(dataset, "PredecessorDocumentsSequence")
     return EarlierDocument(kind, tuple(references), itself, replaced[0] if replaced else None)

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 
 from segqa_dicom.assessment.model import Location, Purpose, Review, Reviewer, ReviewFinding, SegmentReview
 from segqa_dicom.assessment.vocabulary import Vocabulary, default_vocabulary
+from segqa_dicom.dicom.sop_classes import SEG_CLASSES
 from segqa_dicom.model import WHOLE, Code, PointMm
 from segqa_dicom.sr import Kind, codes
-from segqa_dicom.sr.read import SEG_CLASSES, Document, Group, Item
+from segqa_dicom.sr.read import Document, Group, Item
 
 _MARKER_KINDS = (Kind.KEYIMG.value, Kind.REVIEW_KEYIMG.value)
 _OUR_MARKER = re.compile(r":\S{1,16} (?:segment [0-9]{1,5}|whole)\Z")

@@ -13,8 +13,8 @@ from starlette.responses import Response
 
 from segqa_dicom.archive.folder_index import Row
 from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.dicom.sop_classes import CT_CLASSES, SEG_CLASSES
 from segqa_dicom.errors import InputError
-from segqa_dicom.reading.scan import CT_CLASSES, SEG_CLASSES
 from segqa_dicom.sr.outline import HTML, PLAIN, document
 from segqa_dicom.web.dicomweb.frame_images import DEFAULT_QUALITY, JPEG, PNG, Style, Viewport, Window, picture
 from segqa_dicom.web.dicomweb.frames import FrameSource, open_frames
