@@ -11,11 +11,12 @@ from pydicom import DataElement, Dataset
 
 from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.dicom.opening import OpenedObject, open_object, translated
+from segqa_dicom.dicom.value_representations import BYTES_VRS
 from segqa_dicom.errors import InputError
 
 BULK_BYTES = 1024
 """Binary values longer than this are references."""
-_BULK_VRS = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "UN", "OB or OW"))
+_BULK_VRS = BYTES_VRS | {"UN", "OB or OW"}
 AVAILABLE_TRANSFER_SYNTAX = "00083002"
 PIXEL_DATA = "7FE00010"
 

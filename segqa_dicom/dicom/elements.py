@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 from pydicom.datadict import dictionary_VR
 
+from segqa_dicom.dicom.value_representations import LONG_LENGTH_VRS, SHORT_LENGTH_VRS
+
 UNDEFINED_LENGTH = 0xFFFFFFFF
 ITEM = 0xFFFEE000
 ITEM_END = 0xFFFEE00D
@@ -24,17 +26,9 @@ SEQUENCE_END = 0xFFFEE0DD
 PIXEL_DATA = 0x7FE00010
 SPECIFIC_CHARACTER_SET = 0x00080005
 
-_LONG_FORM = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
-"""Value representations with a length of 32 bits (PS3.5, table 7.1-1)."""
-_SHORT_FORM = frozenset(
-    (
-        *(b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO", b"LT", b"PN", b"SH"),
-        *(b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"),
-    )
-)
-_HEADER_BYTES = dict.fromkeys(_SHORT_FORM, 8) | dict.fromkeys(_LONG_FORM, 12) | {b"": 8}
+_HEADER_BYTES = {vr.encode(): 8 for vr in ("", *SHORT_LENGTH_VRS)} | {vr.encode(): 12 for vr in LONG_LENGTH_VRS}
 """Bytes in front of the value by VR; no VR is implicit VR."""
-_FIRST_DELIMITER = 0xFFFE0000
+FIRST_DELIMITER = 0xFFFE0000
 """From here on tags are those of items and delimiters, which are no elements."""
 _GROUP_2 = b"\x02\x00"
 _ITEM_BYTES = b"\xfe\xff\x00\xe0"
@@ -163,7 +157,7 @@ def _walk(
             raise Cut(position + 8)
         group, number, vr, length = read_header(data, position)
         tag = group << 16 | number
-        if not last < tag < _FIRST_DELIMITER:
+        if not last < tag < FIRST_DELIMITER:
             if open_end and data[position : position + 8] == _ITEM_END_BYTES:
                 return found, position + 8
             raise Unfamiliar("elements out of order")

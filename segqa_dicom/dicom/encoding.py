@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from functools import lru_cache
 from struct import Struct
 
+from segqa_dicom.dicom.value_representations import LONG_LENGTH_VRS
+
 _TAG = Struct("<HH")
 _SHORT_LENGTH, _LONG_LENGTH = Struct("<H"), Struct("<I")
-_LONG = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
-"""VRs with a length of 32 bits (PS3.5, table 7.1-1)."""
+_LONG = frozenset(LONG_LENGTH_VRS)
 _ITEM = _TAG.pack(0xFFFE, 0xE000)
 _MOST = {2: 0xFFFE, 4: 0xFFFFFFFE}
 """The largest even length by the bytes of the length field."""

@@ -22,12 +22,19 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from segqa_dicom.dicom.elements import PIXEL_DATA, UNDEFINED_LENGTH, Element, Unfamiliar, elements, items
+from segqa_dicom.dicom.elements import (
+    PIXEL_DATA,
+    SPECIFIC_CHARACTER_SET,
+    UNDEFINED_LENGTH,
+    Element,
+    Unfamiliar,
+    elements,
+    items,
+)
 from segqa_dicom.dicom.headers import PlainDataset
 from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.dicom.opening import PREAMBLE_BYTES, OpenedObject, first_item, numbers, source_instances, translated
 from segqa_dicom.errors import InputError, LimitExceeded
-from segqa_dicom.jit import kernel
 from segqa_dicom.model import CtVolume, SegmentationType
 from segqa_dicom.reading.frame_table import (
     FrameTable,
@@ -37,6 +44,17 @@ from segqa_dicom.reading.frame_table import (
     same_spacing,
     segment_number,
 )
+from segqa_dicom.reading.frame_walk import (
+    DERIVATION,
+    FAILED,
+    GROUPS,
+    IDENTIFICATION,
+    MEASURES,
+    ORIENTATION,
+    POSITION,
+    SEQUENCES,
+    index_frames,
+)
 
 _PER_FRAME = 0x52009230
 _PER_FRAME_BYTES = b"\x00\x52\x30\x92"
@@ -44,42 +62,14 @@ _META_HEAD = b"\x02\x00\x00\x00UL\x04\x00"
 """(0002,0000) File Meta Information Group Length, which comes first (PS3.10, table 7.1-1)."""
 _TRANSFER_SYNTAX_UID = 0x00020010
 
-_DERIVATION, _POSITION, _ORIENTATION, _MEASURES, _IDENTIFICATION = range(5)
-_GROUPS = np.array([0x00089124, 0x00209113, 0x00209116, 0x00289110, 0x0062000A], np.int64)
-"""Functional groups that matter, in the order of the names above."""
-_SEQUENCES = np.array(
-    [
-        *_GROUPS,
-        *(0x00082112, 0x00089215, 0x0040A170, 0x00081140, 0x00209111, 0x00209071, 0x00082218),
-        *(0x00289132, 0x00289145, 0x00409096, 0x00189477),
-    ],
-    np.int64,
-)
-"""Sequences that occur in functional groups of a SEG; in implicit VR nothing in the bytes says that they are."""
 _SOURCE_IMAGES, _SOURCE_UID = 0x00082112, 0x00081155
 _IMAGE_POSITION, _IMAGE_ORIENTATION, _SEGMENT_NUMBER = 0x00200032, 0x00200037, 0x0062000B
 _SLICE_THICKNESS, _SPACING_BETWEEN, _PIXEL_SPACING = 0x00180050, 0x00180088, 0x00280030
 _DECIMAL = re.compile(rb" *[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)? *", re.ASCII)
 _UID = re.compile(rb"([0-9.]{1,64})\0?", re.ASCII)
 
-_DEPTH = 16
-"""Sequences and items that may surround each other; a usual frame needs seven."""
-_CHARACTER_SET = 0x00080005
 _ASCII_IS_ASCII = (b"", b"ISO_IR 6", b"ISO_IR 100", b"ISO_IR 192")
 """Character sets with which the bytes of ASCII are no other text (PS3.3, section C.12.1.1.2); most SEGs have one."""
-_UNDEFINED = UNDEFINED_LENGTH
-_FAILED, _END, _ITEM, _SEQUENCE, _VALUE = -1, 0, 1, 2, 3
-"""What the kernel can meet; `_FAILED` is whatever is not plain."""
-
-
-def _vr_numbers(names: str) -> NDArray[np.int64]:
-    return np.array([int.from_bytes(name.encode(), "big") for name in names.split()], np.int64)
-
-
-_SHORT_FORMS = _vr_numbers("DS UI US CS UL SH LO AE AS AT DA DT FL FD IS LT PN SL SS ST TM")
-_LONG_FORMS = _vr_numbers("SQ OB OD OF OL OV OW SV UC UN UR UT UV")
-"""Value representations by the size of their length (PS3.5, table 7.1-1), the usual ones first."""
-_SQ = int(_LONG_FORMS[0])
 
 
 def open_indexed(path: Path, limits: Limits) -> tuple[OpenedObject, IndexedGroups]:
@@ -146,11 +136,11 @@ class _Layout:
         if begin > len(view) or not (self.implicit or bytes(view[self.begin + 4 : self.begin + 8]) == b"SQ\0\0"):
             raise Unfamiliar("the per-frame functional groups are no sequence")
         length = int.from_bytes(view[begin - 4 : begin], "little")
-        ranges = np.empty((limits.max_frames, len(_GROUPS), 2), np.int64)
+        ranges = np.empty((limits.max_frames, len(GROUPS), 2), np.int64)
         data = np.frombuffer(view, np.uint8)
         stop = -1 if length == UNDEFINED_LENGTH else begin + length
-        count, end = _index_frames(data, begin, stop, self.implicit, _GROUPS, _SEQUENCES, ranges)
-        if count == _FAILED:
+        count, end = index_frames(data, begin, stop, self.implicit, GROUPS, SEQUENCES, ranges)
+        if count == FAILED:
             raise Unfamiliar("per-frame functional groups that are not plain")
         return end, ranges[:count]
 
@@ -173,7 +163,7 @@ class _Layout:
         found = {one.tag: one for one in moved}
         if "SOPClassUID" not in dataset:
             raise Unfamiliar("no SOP Class UID")
-        charset = found.get(_CHARACTER_SET)
+        charset = found.get(SPECIFIC_CHARACTER_SET)
         if charset is not None and plain[charset.start : charset.stop].strip() not in _ASCII_IS_ASCII:
             return dataset
         index = {one.tag: (one.tag, one.vr, one.begin, one.start, one.stop) for one in moved}
@@ -224,7 +214,7 @@ class IndexedGroups:
         segment_numbers = np.zeros(self.count, np.int64)
         if kind is not SegmentationType.LABELMAP:
             segment_numbers = self._segment_numbers(shared)
-        which, values = self._distinct(_POSITION)
+        which, values = self._distinct(POSITION)
         positions = [self._parser.decimals(value, _IMAGE_POSITION, 3) for value in values]
         if (which < 0).any():
             positions.append(numbers(_shared(shared, "PlanePositionSequence"), "ImagePositionPatient", 3))
@@ -246,14 +236,14 @@ class IndexedGroups:
         return np.array(which, np.intp), list(known)
 
     def _segment_numbers(self, shared: Dataset | None) -> NDArray[np.int64]:
-        which, values = self._distinct(_IDENTIFICATION)
+        which, values = self._distinct(IDENTIFICATION)
         found = [self._parser.whole_number(value, _SEGMENT_NUMBER) for value in values]
         if (which < 0).any():
             found.append(segment_number(_shared(shared, "SegmentIdentificationSequence")))
         return np.array(found, np.int64)[which]
 
     def _orientation(self, shared: Dataset | None) -> tuple[float, ...]:
-        which, values = self._distinct(_ORIENTATION)
+        which, values = self._distinct(ORIENTATION)
         stated = [self._parser.decimals(value, _IMAGE_ORIENTATION, 6) for value in values]
         if which[0] < 0:
             stated.insert(0, numbers(_shared(shared, "PlaneOrientationSequence"), "ImageOrientationPatient", 6))
@@ -263,7 +253,7 @@ class IndexedGroups:
 
     def _measures(self, shared: Dataset | None) -> tuple[tuple[float, ...], tuple[float, float]]:
         """Pixel Spacing of the first frame; Spacing Between Slices and Slice Thickness of the last that has its own."""
-        which, values = self._distinct(_MEASURES)
+        which, values = self._distinct(MEASURES)
         spacings = [self._parser.decimals(value, _PIXEL_SPACING, 2) for value in values]
         own = np.flatnonzero(which >= 0)
         if len(own) == 0 or own[0] > 0:
@@ -278,7 +268,7 @@ class IndexedGroups:
         return spacings[0], last
 
     def _sources(self, shared: Dataset | None) -> list[frozenset[str]]:
-        which, values = self._distinct(_DERIVATION)
+        which, values = self._distinct(DERIVATION)
         own = [self._parser.sources(value) for value in values]
         from_all = source_instances(shared)
         found = [sources or from_all for sources in own]
@@ -361,120 +351,3 @@ def _uid(data: bytes | memoryview, element: Element, *, implicit: bool) -> str:
     if found is None or element.vr != (b"" if implicit else b"UI"):
         raise Unfamiliar("not one UID")
     return found[1].decode("ascii")
-
-
-@kernel
-def _index_frames(
-    data: NDArray[np.uint8],
-    start: int,
-    stop: int,
-    implicit: bool,  # noqa: FBT001 - numba has no keyword-only arguments
-    groups: NDArray[np.int64],
-    sequences: NDArray[np.int64],
-    ranges: NDArray[np.int64],
-) -> tuple[int, int]:
-    """Walk over the value of a per-frame sequence and note where the groups of each frame lie.
-
-    data : the file; nothing is read outside of it, whatever it says
-    start, stop : offsets of the value; stop is -1 if the length is undefined
-    groups, sequences : tags of the functional groups to note, and of what is a sequence in implicit VR
-    ranges : (room for frames, groups, 2) filled in with offsets of values, -1 where a frame has no such group
-    Returns the number of frames and where the sequence ends; (-1, 0) for whatever is not exactly nested, in ascending
-    order and of a known VR.
-    """
-    # Sequences (even) and items (odd) that surround the position: where each ends (-1: at its delimiter), how far it
-    # may reach at most, the last tag in it, and which group it is the value of.
-    ends, bounds = np.full(_DEPTH, -1, np.int64), np.full(_DEPTH, data.size, np.int64)
-    last, noted = np.zeros(_DEPTH, np.int64), np.full(_DEPTH, -1, np.int64)
-    depth, frame, position = 0, -1, start
-    if stop >= 0:
-        ends[0], bounds[0] = stop, min(stop, data.size)
-    while depth >= 0:
-        kind, tag, length, width = _END, 0, 0, 0
-        if position != ends[depth]:
-            kind, tag, length, width = _next(data, position, bounds[depth], depth % 2 == 1, implicit, sequences)
-            if kind == _END and ends[depth] >= 0:
-                return _FAILED, 0
-        position += width
-        if kind == _END:
-            if noted[depth] >= 0:
-                ranges[frame, noted[depth], 1] = position
-            depth -= 1
-            continue
-        end = bound = position + length
-        if length == _UNDEFINED:
-            end, bound = -1, bounds[depth]
-        if kind == _FAILED or bound > bounds[depth] or 0 < tag <= last[depth] or (kind == _VALUE and end < 0):
-            return _FAILED, 0
-        last[depth] = tag
-        if kind == _VALUE:
-            position = end
-            continue
-        depth += 1
-        frame += depth == 1
-        if depth >= _DEPTH or frame >= ranges.shape[0]:
-            return _FAILED, 0
-        ends[depth], bounds[depth], last[depth] = end, bound, 0
-        noted[depth] = _note(ranges[frame], depth, groups, tag, position)
-    return frame + 1, position
-
-
-@kernel
-def _note(ranges: NDArray[np.int64], depth: int, groups: NDArray[np.int64], tag: int, position: int) -> int:
-    """Note where a group of a frame begins, at the beginning of the frame that none has begun; the group, else -1."""
-    if depth == 1:
-        ranges[:] = -1
-    if depth != 2:
-        return -1
-    group = _place(groups, tag)
-    if group >= 0:
-        ranges[group, 0] = position
-    return group
-
-
-@kernel
-def _next(
-    data: NDArray[np.uint8],
-    at: int,
-    bound: int,
-    in_item: bool,  # noqa: FBT001 - numba has no keyword-only arguments
-    implicit: bool,  # noqa: FBT001
-    sequences: NDArray[np.int64],
-) -> tuple[int, int, int, int]:
-    """What begins at an offset: its kind, tag (0 for items), length, and the bytes in front of its value."""
-    if at + 8 > bound:
-        return _FAILED, 0, 0, 0
-    tag, length = _long(data, at) << 16 & 0xFFFF0000 | _long(data, at) >> 16, _long(data, at + 4)
-    if tag == (0xFFFEE00D if in_item else 0xFFFEE0DD):
-        return (_END if length == 0 else _FAILED), 0, 0, 8
-    if not in_item:
-        return (_ITEM if tag == 0xFFFEE000 else _FAILED), 0, length, 8
-    if tag < 0x00080000 or tag == _CHARACTER_SET or tag >= 0x7FE00000:
-        return _FAILED, 0, 0, 0
-    is_known = _place(sequences, tag) >= 0
-    if implicit:
-        return (_SEQUENCE if is_known else _VALUE), tag, length, 8
-    vr = int(np.int64(data[at + 4]) << 8 | np.int64(data[at + 5]))
-    if _place(_SHORT_FORMS, vr) >= 0:
-        return (_FAILED if is_known else _VALUE), tag, length >> 16, 8
-    if _place(_LONG_FORMS, vr) < 0 or length >> 16 or at + 12 > bound or is_known != (is_known and vr == _SQ):
-        return _FAILED, 0, 0, 0
-    length = _long(data, at + 8)
-    return (_SEQUENCE if vr == _SQ else _VALUE), tag, length, 12
-
-
-@kernel
-def _long(data: NDArray[np.uint8], at: int) -> int:
-    word = np.int64(0)
-    for byte in range(4):
-        word |= np.int64(data[at + byte]) << (8 * byte)
-    return int(word)
-
-
-@kernel
-def _place(values: NDArray[np.int64], wanted: int) -> int:
-    """Index of a value; -1 if it is not there."""
-    for index in range(values.size):
-        if values[index] == wanted:
-            return index
-    return -1
