@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -37,11 +37,28 @@ Content: TypeAlias = Path | bytes
 
 
 @dataclass(frozen=True, slots=True)
+class Header:
+    """Attributes of an object that an archive indexes.
+
+    values : by keyword; attributes without a value are left out
+    requests : items of Request Attributes Sequence, as values by keyword
+    """
+
+    values: Mapping[str, str]
+    requests: tuple[Mapping[str, str], ...]
+    transfer_syntax_uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class Outgoing:
-    """An object to be stored. Its content is read anew at each attempt."""
+    """An object to be stored. Its content is read anew at each attempt.
+
+    header : of the content, if it was read and the file has not changed since
+    """
 
     instance: Instance
     content: Content
+    header: Header | None = None
 
 
 class Outcome(StrEnum):

@@ -28,24 +28,16 @@ from pydicom.uid import (
 )
 
 from segqa_dicom.archive.base import Content
+from segqa_dicom.dicom.elements import FIRST_DELIMITER, ITEM, ITEM_END, SEQUENCE_END, UNDEFINED_LENGTH
 from segqa_dicom.dicom.limits import Limits
-from segqa_dicom.dicom.opening import inflate
+from segqa_dicom.dicom.opening import PREAMBLE_BYTES, inflate
+from segqa_dicom.dicom.value_representations import SHORT_LENGTH_VRS
 from segqa_dicom.errors import UnreadableObject
 
-PREAMBLE_BYTES = 132
-
-_UNDEFINED_LENGTH = 0xFFFFFFFF
-_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_FIRST_DELIMITER = 0xFFFE0000
 _TRAILING_PADDING = 0xFFFCFFFC
 _TRANSFER_SYNTAX = 0x00020010
-_SHORT_FORM = frozenset(
-    (
-        *(b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO", b"LT", b"PN", b"SH"),
-        *(b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"),
-    )
-)
-"""Value representations with a length of 16 bits; all others, future ones included, have 32 (PS3.5, section 7.1.2)."""
+_SHORT_LENGTH = frozenset(vr.encode() for vr in SHORT_LENGTH_VRS)
+"""All other VRs, future ones included, have a length of 32 bits (PS3.5, section 7.1.2)."""
 _MAX_DEPTH = 32
 _CHUNK_BYTES = 1 << 20
 _SMALL_BYTES = 1 << 16
@@ -233,11 +225,11 @@ class _Canonical:
         position = start
         while position < stop:
             tag, vr, value, length = _element(self._data, position, implicit=implicit)
-            if tag >= _FIRST_DELIMITER:
-                if tag == _ITEM_END and is_open:
+            if tag >= FIRST_DELIMITER:
+                if tag == ITEM_END and is_open:
                     return position + 8
                 raise UnreadableObject("something that is no element lies between its elements")
-            if length == _UNDEFINED_LENGTH:
+            if length == UNDEFINED_LENGTH:
                 position = self._put_open(tag, vr, value, stop, implicit=implicit, depth=depth)
                 continue
             position = value + length
@@ -270,13 +262,13 @@ class _Canonical:
         while position < stop:
             tag, length = _item_header(self._data, position)
             position += 8
-            if tag == _SEQUENCE_END and is_open:
+            if tag == SEQUENCE_END and is_open:
                 self.put(_CLOSE)
                 return position
-            if tag != _ITEM:
+            if tag != ITEM:
                 raise UnreadableObject("something that is no item lies between its items")
             self.put(_OPEN_ITEM)
-            is_item_open = length == _UNDEFINED_LENGTH
+            is_item_open = length == UNDEFINED_LENGTH
             end = stop if is_item_open else position + length
             if end > stop:
                 raise UnreadableObject("an item ends behind its sequence")
@@ -292,10 +284,10 @@ class _Canonical:
         while position < stop:
             tag, length = _item_header(self._data, position)
             position += 8
-            if tag == _SEQUENCE_END:
+            if tag == SEQUENCE_END:
                 self.put(_CLOSE)
                 return position
-            if tag != _ITEM or position + length > stop:
+            if tag != ITEM or position + length > stop:
                 raise UnreadableObject("it is cut short within its pixel data")
             self.put(_head(tag, length))
             self.put_value(position, position + length)
@@ -311,7 +303,7 @@ def _element(data: _Bytes, position: int, *, implicit: bool) -> tuple[int, bytes
         return tag, _vr_of(tag), position + 8, length
     group, number, vr, length = _explicit_fields(data, position)
     tag = group << 16 | number
-    if vr in _SHORT_FORM or tag >= _FIRST_DELIMITER:
+    if vr in _SHORT_LENGTH or tag >= FIRST_DELIMITER:
         return tag, vr, position + 8, length
     if not _is_vr(vr):
         raise UnreadableObject("an element has no value representation")

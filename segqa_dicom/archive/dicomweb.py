@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
 import requests
@@ -25,12 +24,13 @@ from dicomweb_client.web import DICOMwebClient
 from segqa_dicom.archive.base import Content, Instance, Outcome, Outgoing, Series, Stored
 from segqa_dicom.archive.content import content_digest, same_content
 from segqa_dicom.archive.retrieve import Identity, file_name, retrieve
+from segqa_dicom.archive.search_results import Row, instance_of, row_key, rows_of, series_of
 from segqa_dicom.archive.stow import Answer, Claim, batches, send
 from segqa_dicom.archive.transport import Patience, peer_at
 from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.dicom.sop_classes import CT_IMAGE_STORAGE
 from segqa_dicom.dicom.uids import normalised_uid
-from segqa_dicom.errors import Inconsistent, InputError, PeerRefused, PeerUnavailable, UnreadableObject
+from segqa_dicom.errors import InputError, PeerRefused, PeerUnavailable, UnreadableObject
 
 for _name in ("dicomweb_client", "retrying"):  # they log UIDs, and a traceback for each request that fails
     logging.getLogger(_name).setLevel(logging.CRITICAL)
@@ -49,12 +49,6 @@ _WHOLE_SERIES_FROM = 8
 _MOST = 0.6
 """A series is fetched as a whole if at least this share of it is wanted."""
 _NOT_FOUND = 404
-
-_SOP_CLASS_UID, _SOP_INSTANCE_UID = "00080016", "00080018"
-_MODALITY, _INSTANCE_COUNT = "00080060", "00201209"
-_STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID = "0020000D", "0020000E"
-
-_Row = Mapping[str, Any]
 
 
 class DicomwebArchive:
@@ -109,15 +103,15 @@ class DicomwebArchive:
         asked = {"SeriesInstanceUID": series_instance_uid, "Modality": modality}
         filters = {name: value for name, value in asked.items() if value is not None}
 
-        def page(offset: int) -> Sequence[_Row]:
-            found: Sequence[_Row] = self._client.search_for_series(
+        def page(offset: int) -> Sequence[Row]:
+            found: Sequence[Row] = self._client.search_for_series(
                 study_instance_uid=study_instance_uid, limit=PAGE, offset=offset, search_filters=filters or None
             )
             return found
 
         found: dict[tuple[str, str], Series] = {}
         for row in self._rows(page):
-            series = _series(row, study_instance_uid)
+            series = series_of(row, study_instance_uid)
             # Servers answer with everything to filters that they do not know.
             if (
                 series
@@ -133,14 +127,14 @@ class DicomwebArchive:
         study_instance_uid = normalised_uid(study_instance_uid, what="Study Instance UID")
         series_instance_uid = normalised_uid(series_instance_uid, what="Series Instance UID")
 
-        def page(offset: int) -> Sequence[_Row]:
-            found: Sequence[_Row] = self._client.search_for_instances(
+        def page(offset: int) -> Sequence[Row]:
+            found: Sequence[Row] = self._client.search_for_instances(
                 study_instance_uid, series_instance_uid, limit=PAGE, offset=offset
             )
             return found
 
         rows = self._rows(page)
-        instances = (_instance(row, study_instance_uid, series_instance_uid) for row in rows)
+        instances = (instance_of(row, study_instance_uid, series_instance_uid) for row in rows)
         asked = (study_instance_uid, series_instance_uid)
         return _different(
             one for one in instances if one and (one.study_instance_uid, one.series_instance_uid) == asked
@@ -159,7 +153,7 @@ class DicomwebArchive:
         """Whether the server matches lists of UIDs; found out once, with an instance that is there."""
         if self._takes_uid_lists is None:
             rows = self.patience.again(lambda: self._search({"limit": "1"}))
-            some = next((one for row in rows if (one := _instance(row))), None)
+            some = next((one for row in rows if (one := instance_of(row))), None)
             if some is None:
                 return True  # an empty archive has none of the list either
             try:
@@ -175,7 +169,7 @@ class DicomwebArchive:
         found: list[Instance] = []
         missing = set(wanted)
         for row in self._rows(lambda offset: self._search(query | ({"offset": str(offset)} if offset else {}))):
-            if (one := _instance(row)) is None:
+            if (one := instance_of(row)) is None:
                 continue
             if one.sop_instance_uid not in wanted:
                 raise PeerRefused(f"{self.url} does not search by SOP Instance UID: it answers with other instances")
@@ -185,19 +179,19 @@ class DicomwebArchive:
                 break  # else another page would be asked for
         return found
 
-    def _search(self, query: Mapping[str, str]) -> list[_Row]:
+    def _search(self, query: Mapping[str, str]) -> list[Row]:
         # dicomweb-client would send commas as %2C, which Orthanc's older plugin takes literally.
         path = f"/instances?{urlencode(query, safe=',')}"
-        return _rows_of(self.peer.json("GET", path, accept="application/dicom+json") or [])
+        return rows_of(self.peer.json("GET", path, accept="application/dicom+json") or [])
 
-    def _rows(self, page: Callable[[int], Sequence[_Row]]) -> Iterator[_Row]:
+    def _rows(self, page: Callable[[int], Sequence[Row]]) -> Iterator[Row]:
         """All rows of a search, whatever number of them the server gives at a time."""
         seen: set[object] = set()
 
-        def ask(offset: int) -> list[_Row]:
+        def ask(offset: int) -> list[Row]:
             with self.peer.translated():
                 try:
-                    return _rows_of(page(offset))
+                    return rows_of(page(offset))
                 except requests.HTTPError as error:
                     if error.response is None or error.response.status_code != _NOT_FOUND:
                         raise
@@ -206,11 +200,11 @@ class DicomwebArchive:
 
         offset = 0
         while rows := self.patience.again(partial(ask, offset)):
-            fresh = [row for row in rows if _key(row) not in seen]
+            fresh = [row for row in rows if row_key(row) not in seen]
             if not fresh:
                 return  # the server does not know `offset`
             yield from fresh
-            seen.update(map(_key, fresh))
+            seen.update(map(row_key, fresh))
             offset += len(rows)
 
     # --- WADO-RS
@@ -401,46 +395,3 @@ def _by_series(instances: Iterable[Instance]) -> dict[tuple[str, str], list[Inst
 
 def _different(instances: Iterable[Instance]) -> list[Instance]:
     return list(dict.fromkeys(instances))
-
-
-def _rows_of(answer: object) -> list[_Row]:
-    if isinstance(answer, list) and all(isinstance(row, dict) for row in answer):
-        return answer
-    raise PeerRefused("the archive does not answer with DICOM JSON: is its URL the root of DICOMweb?")
-
-
-def _text(row: _Row, tag: str) -> str:
-    """The value of an element of DICOM JSON as text, several joined by a backslash; empty if there is none."""
-    element = row.get(tag)
-    values = element.get("Value") if isinstance(element, dict) else None
-    return "\\".join(str(value) for value in values).strip(" \0") if isinstance(values, list) else ""
-
-
-def _key(row: _Row) -> tuple[str, ...]:
-    return tuple(_text(row, tag) for tag in (_STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID, _SOP_INSTANCE_UID))
-
-
-def _instance(row: _Row, study: str = "", series: str = "") -> Instance | None:
-    """An instance from a search result; None if its UIDs are no UIDs, because then it cannot be asked for."""
-    try:
-        return Instance(
-            normalised_uid(_text(row, _STUDY_INSTANCE_UID) or study, what="Study Instance UID"),
-            normalised_uid(_text(row, _SERIES_INSTANCE_UID) or series, what="Series Instance UID"),
-            normalised_uid(_text(row, _SOP_INSTANCE_UID), what="SOP Instance UID"),
-            normalised_uid(_text(row, _SOP_CLASS_UID), what="SOP Class UID"),
-        )
-    except Inconsistent:
-        return None
-
-
-def _series(row: _Row, study: str | None) -> Series | None:
-    count = _text(row, _INSTANCE_COUNT)
-    try:
-        return Series(
-            normalised_uid(_text(row, _STUDY_INSTANCE_UID) or study, what="Study Instance UID"),
-            normalised_uid(_text(row, _SERIES_INSTANCE_UID), what="Series Instance UID"),
-            _text(row, _MODALITY),
-            int(count) if count.isdigit() else None,
-        )
-    except Inconsistent:
-        return None

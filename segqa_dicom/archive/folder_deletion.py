@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from segqa_dicom.archive.folder_files import synchronise
 from segqa_dicom.archive.folder_index import Index, find
 
 _NOTE = ".todo"
@@ -25,14 +26,18 @@ _NOTE = ".todo"
 class Deletions:
     """The folder `deleted` of an archive.
 
-    place : where the file of an instance lies
+    path_of : the path of an instance by its SOP Instance UID
     synchronise : waits until the names in folders, or files, are on the disk
     """
 
     def __init__(
-        self, folder: Path, index: Index, place: Callable[[str], Path], synchronise: Callable[[Sequence[Path]], None]
+        self,
+        folder: Path,
+        index: Index,
+        path_of: Callable[[str], Path],
+        synchronise: Callable[[Sequence[Path]], None] = synchronise,
     ) -> None:
-        self._folder, self._index, self._place, self._synchronise = folder, index, place, synchronise
+        self._folder, self._index, self._path_of, self._synchronise = folder, index, path_of, synchronise
         folder.mkdir(parents=True, exist_ok=True)
 
     def delete(self, sop_instance_uids: Sequence[str]) -> int:
@@ -61,7 +66,7 @@ class Deletions:
             there = {row.instance.sop_instance_uid for row in find(connection, list(digests))}
             changed = {self._folder}
             for uid, digest in digests.items():
-                place = self._place(uid)
+                place = self._path_of(uid)
                 if uid not in there and place.exists():
                     changed.add(place.parent)
                     place.rename(self._folder / f"{place.stem}-{digest[:16] or place.stat().st_ino}{place.suffix}")
@@ -71,7 +76,7 @@ class Deletions:
                 self._note(uid).unlink()
 
     def _note(self, uid: str) -> Path:
-        return self._folder / f"{self._place(uid).stem}{_NOTE}"
+        return self._folder / f"{self._path_of(uid).stem}{_NOTE}"
 
 
 def remove(connection: sqlite3.Connection, sop_instance_uids: Sequence[str]) -> None:

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segqa_dicom.archive.base import Instance
-from segqa_dicom.archive.folder_keys import KEYS, REQUEST_KEYS, Header, Level
+from segqa_dicom.archive.base import Header, Instance
+from segqa_dicom.archive.folder_keys import KEYS, REQUEST_KEYS, Level
 from segqa_dicom.errors import Inconsistent, PeerUnavailable
 from segqa_dicom.sqlite_files import file_lock, is_damage, remove_files, transaction, translated
 

@@ -5,7 +5,6 @@ All are kept as text, several values joined by a backslash as in DICOM itself; w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -16,12 +15,13 @@ from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
 from pydicom.valuerep import TEXT_VR_DELIMS, PersonName
 
-from segqa_dicom.archive.base import Instance
+from segqa_dicom.archive.base import Header, Instance, Outgoing
 from segqa_dicom.dicom.elements import Unfamiliar
 from segqa_dicom.dicom.headers import PlainDataset, PlainObject, open_plainly
 from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.dicom.opening import PREAMBLE_BYTES, OpenedObject, items, open_object, text, translated
 from segqa_dicom.dicom.uids import normalised_uid
+from segqa_dicom.dicom.value_representations import INTEGER_VRS
 from segqa_dicom.errors import UnreadableObject
 
 
@@ -95,28 +95,14 @@ ALL_KEYS: dict[str, Key] = {key.keyword: key for keys in KEYS.values() for key i
     keyword: _key(Level.SERIES, keyword) for keyword in REQUEST_KEYS
 }
 
-_WHOLE_NUMBERS = frozenset(("IS", "US", "UL", "SS", "SL"))
 _CHARACTER_SET = "SpecificCharacterSet"
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What the index keeps of an object.
-
-    values : by keyword; attributes without a value are left out
-    requests : items of Request Attributes Sequence, as values by keyword
-    """
-
-    values: Mapping[str, str]
-    requests: tuple[Mapping[str, str], ...]
-    transfer_syntax_uid: str
-
-
 def read_header(path: Path, limits: Limits) -> Header:
-    """What the index keeps of the object in a file.
+    """The header of the object in a file.
 
-    Raises `UnreadableObject` and `LimitExceeded` as `reading.dataset.open_object` does, and for a file that ends inside
-    its pixel data, or is none of DICOM (PS3.10, section 7.1).
+    Raises `UnreadableObject` and `LimitExceeded` as `open_object` does, and for a file that ends inside its pixel data
+    or has no DICOM prefix (PS3.10, section 7.1).
     """
     opened = open_plainly(path, limits)
     if opened is not None:
@@ -126,7 +112,7 @@ def read_header(path: Path, limits: Limits) -> Header:
             return _plain_header(opened)
         except Unfamiliar:
             pass
-    with path.open("rb") as stream:
+    with translated("file"), path.open("rb") as stream:
         if stream.read(PREAMBLE_BYTES)[128:] != b"DICM":
             raise UnreadableObject("file has not the DICOM prefix; write it with preamble and file meta information")
     found = open_object(path, limits)
@@ -145,9 +131,10 @@ def identity(header: Header) -> Instance:
     )
 
 
-def read_identity(path: Path, limits: Limits) -> Instance:
-    """What tells the object in a file from all others; raises as `read_header` and `identity` do."""
-    return identity(read_header(path, limits))
+def read_outgoing(path: Path, limits: Limits) -> Outgoing:
+    """The object in a file, to be stored, its header read once; raises as `read_header` and `identity` do."""
+    header = read_header(path, limits)
+    return Outgoing(identity(header), path, header)
 
 
 def _plain_header(opened: PlainObject) -> Header:
@@ -216,7 +203,7 @@ def _tidy_one(vr: str, value: str) -> str:
     value = value.strip(" \0")
     if vr == "PN":
         return "=".join(group.rstrip("^ ") for group in value.split("=")).rstrip("=")
-    if vr in _WHOLE_NUMBERS:
+    if vr in INTEGER_VRS:
         return _whole(value)
     return value
 
@@ -248,7 +235,7 @@ def json_attribute(vr: str, value: str, *, is_multiple: bool = True) -> JsonAttr
 def _json_value(vr: str, value: str) -> Any:
     if not value:
         return None
-    if vr in _WHOLE_NUMBERS:
+    if vr in INTEGER_VRS:
         return int(value)
     if vr == "PN":
         groups = zip(("Alphabetic", "Ideographic", "Phonetic"), value.split("="), strict=False)

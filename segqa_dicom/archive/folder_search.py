@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-import unicodedata
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +26,8 @@ from segqa_dicom.archive.folder_keys import (
     json_attribute,
     tidy,
 )
+from segqa_dicom.archive.folder_matching import add_functions, folded
+from segqa_dicom.dicom.value_representations import WILDCARD_VRS
 from segqa_dicom.errors import InputError
 
 LEVELS = (Level.STUDY, Level.SERIES, Level.INSTANCE)
@@ -81,10 +82,6 @@ _TIME = re.compile(r"[0-9]{2}(?:[0-9]{2}(?:[0-9]{2}(?:\.[0-9]{1,6})?)?)?\Z")
 _RANGE_FORMS = {"DA": re.compile(r"[0-9]{8}\Z"), "TM": _TIME, "DT": re.compile(r"[0-9]{4,14}(?:\.[0-9]{1,6})?\Z")}
 _LOWEST = {"DA": "00000000", "TM": "000000.000000", "DT": "00000101000000.000000"}
 _HIGHEST = {"DA": "99999999", "TM": "999999.999999", "DT": "99999999999999.999999"}
-_WILDCARDS = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"))
-"""Value representations with wild card matching (PS3.4, section C.2.2.2.4)."""
-
-
 _WITHOUT_COMMAS = frozenset(("UI", "CS", "IS", "US"))
 """Value representations whose values hold no comma, so that one separates alternatives."""
 
@@ -156,7 +153,7 @@ def answer(connection: sqlite3.Connection, question: Question) -> list[dict[str,
         f" FROM (SELECT {table}.id AS found FROM {table} {joins} WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?)"
         f" JOIN {table} ON {table}.id = found {joins} ORDER BY {order}"
     )
-    _add_functions(connection)
+    add_functions(connection)
     parameters = [value for condition in conditions for value in condition.values]
     page = [-1 if question.limit is None else question.limit, question.offset]
     rows = connection.execute(sql, [*parameters, *page]).fetchall()
@@ -304,7 +301,7 @@ def _any(conditions: Any) -> _Condition:
 
 
 def _is_pattern(key: Key, value: str) -> bool:
-    return key.vr in _WILDCARDS and ("*" in value or "?" in value)
+    return key.vr in WILDCARD_VRS and ("*" in value or "?" in value)
 
 
 def _glob(value: str) -> str:
@@ -373,48 +370,3 @@ def _moments(question: Question) -> list[_Condition]:
 
 
 _NAMES = {"DA": "date (YYYYMMDD)", "TM": "time (HHMMSS.FFFFFF)", "DT": "date and time"}
-
-
-# Functions that SQLite calls
-
-
-def folded(name: str) -> str:
-    """A name without case and accents."""
-    parts = unicodedata.normalize("NFKD", name)
-    return "".join(part for part in parts if not unicodedata.combining(part)).casefold()
-
-
-def _pattern(value: str) -> re.Pattern[str]:
-    return re.compile(re.escape(value).replace(r"\*", ".*").replace(r"\?", "."), re.DOTALL)
-
-
-def _name_matches(name: str, wanted: str) -> bool:
-    pattern = _pattern(wanted)
-    return any(
-        pattern.fullmatch(group) is not None
-        for one in folded(name).split("\\")
-        for group in (one, *(part.rstrip("^") for part in one.split("=")))
-    )
-
-
-def _fuzzy_name(name: str, wanted: str) -> bool:
-    words = re.split(r"[\s^=\\]+", folded(name))
-    asked = [word for word in re.split(r"[\s^=*]+", wanted) if word]
-    return all(any(_pattern(f"{part}*").fullmatch(word) for word in words) for part in asked)
-
-
-def _one_matches(values: str, wanted: str) -> bool:
-    pattern = _pattern(wanted)
-    return any(pattern.fullmatch(value) is not None for value in values.split("\\"))
-
-
-_FUNCTIONS: dict[str, Callable[[str, str], bool]] = {
-    "name_matches": _name_matches,
-    "fuzzy_name": _fuzzy_name,
-    "one_matches": _one_matches,
-}
-
-
-def _add_functions(connection: sqlite3.Connection) -> None:
-    for name, function in _FUNCTIONS.items():
-        connection.create_function(name, 2, function, deterministic=True)

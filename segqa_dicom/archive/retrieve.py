@@ -12,7 +12,7 @@ import requests
 
 from segqa_dicom.archive.transport import Peer
 from segqa_dicom.dicom.limits import Limits
-from segqa_dicom.dicom.multipart import MultipartReader, media_type
+from segqa_dicom.dicom.multipart import media_type, parts
 from segqa_dicom.dicom.opening import open_object, text
 from segqa_dicom.errors import InputError, LimitExceeded, PeerRefused, PeerUnavailable
 
@@ -69,7 +69,7 @@ def _parts(response: requests.Response) -> Iterator[Iterator[bytes]]:
         return iter((chunks,))
     if kind != "multipart/related":
         raise PeerRefused("the archive does not answer with DICOM files: is its URL the root of DICOMweb?")
-    return MultipartReader(chunks, boundary).parts()
+    return parts(chunks, boundary)
 
 
 def _take(part: Iterator[bytes], folder: Path, limits: Limits, keep: Found) -> None:

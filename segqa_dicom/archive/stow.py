@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, BinaryIO
 
@@ -19,15 +19,17 @@ from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID
 
 from segqa_dicom.archive.base import Content, Outgoing
-from segqa_dicom.archive.content import PREAMBLE_BYTES, guessed_syntax
+from segqa_dicom.archive.content import guessed_syntax
 from segqa_dicom.archive.transport import Patience, Peer
-from segqa_dicom.dicom.multipart import new_boundary
+from segqa_dicom.dicom.multipart import MultipartBody, Part
+from segqa_dicom.dicom.opening import PREAMBLE_BYTES
 from segqa_dicom.dicom.uids import normalised_uid
 from segqa_dicom.errors import Inconsistent, PeerUnavailable, UnreadableObject
 
 MAX_BATCH_BYTES = 64_000_000
 MAX_BATCH_COUNT = 100
 _CHUNK_BYTES = 1 << 20
+_DICOM = "application/dicom"
 _MAX_ANSWER_BYTES = 16_000_000
 _EMPTY_PREAMBLE = b"\0" * 128 + b"DICM"
 
@@ -78,7 +80,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _File:
     """An object as it is sent: some bytes in front, and its content from an offset on."""
 
     content: Content
@@ -86,11 +88,12 @@ class _Part:
     start: int
     stop: int
 
-    def __len__(self) -> int:
-        return len(self.head) + self.stop - self.start
+    @property
+    def part(self) -> Part:
+        """As a part of a body."""
+        return Part(_DICOM, len(self.head) + self.stop - self.start, self._pieces)
 
-    def chunks(self) -> Iterator[bytes]:
-        """The bytes; always as many as `len` says."""
+    def _pieces(self) -> Iterator[bytes]:
         yield self.head
         with _open(self.content) as stream:
             stream.seek(self.start)
@@ -101,32 +104,6 @@ class _Part:
                     raise UnreadableObject("a file became shorter while it was sent")
                 left -= len(chunk)
                 yield chunk
-
-
-@dataclass(frozen=True, slots=True)
-class _Body:
-    """A multipart body that can be iterated as often as needed; `requests` sends its length in front."""
-
-    parts: Sequence[_Part]
-    boundary: str = field(default_factory=new_boundary)
-
-    def _before(self, index: int, part: _Part) -> bytes:
-        first = "" if index == 0 else "\r\n"
-        head = f"Content-Type: application/dicom\r\nContent-Length: {len(part)}"
-        return f"{first}--{self.boundary}\r\n{head}\r\n\r\n".encode()
-
-    def _end(self) -> bytes:
-        return f"\r\n--{self.boundary}--\r\n".encode()
-
-    def __len__(self) -> int:
-        before = sum(len(self._before(index, part)) for index, part in enumerate(self.parts))
-        return before + sum(map(len, self.parts)) + len(self._end())
-
-    def __iter__(self) -> Iterator[bytes]:
-        for index, part in enumerate(self.parts):
-            yield self._before(index, part)
-            yield from part.chunks()
-        yield self._end()
 
 
 def batches(
@@ -165,7 +142,7 @@ def send(peer: Peer, objects: Sequence[Outgoing], patience: Patience) -> dict[st
     Raises `PeerUnavailable` if the patience ends before there is an answer, `PeerRefused` if the server takes nothing
     at all, `UnreadableObject` if a content cannot be read.
     """
-    parts = [_part(one) for one in objects]
+    parts = [_file(one).part for one in objects]
     status, answer = patience.again(lambda: _attempt(peer, parts))
     if status == _TOO_LARGE:
         return _too_large(peer, objects, patience)
@@ -183,12 +160,9 @@ def _too_large(peer: Peer, objects: Sequence[Outgoing], patience: Patience) -> d
     return send(peer, objects[:half], patience) | send(peer, objects[half:], patience)
 
 
-def _attempt(peer: Peer, parts: Sequence[_Part]) -> tuple[int, bytes]:
-    body = _Body(parts)
-    headers = {
-        "Content-Type": f'multipart/related; type="application/dicom"; boundary={body.boundary}',
-        "Accept": "application/dicom+json",
-    }
+def _attempt(peer: Peer, parts: Sequence[Part]) -> tuple[int, bytes]:
+    body = MultipartBody(parts, _DICOM)  # new at each attempt, for its boundary
+    headers = {"Content-Type": body.content_type, "Accept": "application/dicom+json"}
     with (
         peer.translated(),
         peer.session.post(
@@ -268,15 +242,15 @@ def _open(content: Content) -> BinaryIO:
         raise UnreadableObject(f"a file that is to be stored cannot be read ({error.strerror})") from error
 
 
-def _part(one: Outgoing) -> _Part:
+def _file(one: Outgoing) -> _File:
     size = content_size(one.content)
     with _open(one.content) as stream:
         begin = stream.read(PREAMBLE_BYTES)
     if begin[128:] == b"DICM":
-        return _Part(one.content, _EMPTY_PREAMBLE, PREAMBLE_BYTES, size)
+        return _File(one.content, _EMPTY_PREAMBLE, PREAMBLE_BYTES, size)
     if begin[:2] == b"\x02\x00":
-        return _Part(one.content, _EMPTY_PREAMBLE, 0, size)
-    return _Part(one.content, _EMPTY_PREAMBLE + _made_meta(one, begin), 0, size)
+        return _File(one.content, _EMPTY_PREAMBLE, 0, size)
+    return _File(one.content, _EMPTY_PREAMBLE + _made_meta(one, begin), 0, size)
 
 
 def _made_meta(one: Outgoing, begin: bytes) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segqa_dicom.dicom.multipart import MultipartReader, media_type, new_boundary
+from segqa_dicom.dicom.multipart import media_type, new_boundary, parts
 from segqa_dicom.errors import PeerRefused, PeerUnavailable
 
 
@@ -26,7 +26,7 @@ def pieces(data: bytes, size: int) -> Iterator[bytes]:
 
 
 def read(data: bytes, size: int = 7, boundary: str = "b") -> list[bytes]:
-    return [b"".join(part) for part in MultipartReader(pieces(data, size), boundary).parts()]
+    return [b"".join(part) for part in parts(pieces(data, size), boundary)]
 
 
 @given(st.lists(st.binary(max_size=60).map(lambda one: one.replace(b"\r\n--b", b"")), max_size=4), st.integers(1, 80))
@@ -70,8 +70,7 @@ def test_what_is_no_multipart_is_refused() -> None:
 
 
 def test_part_that_nobody_reads_is_skipped() -> None:
-    reader = MultipartReader(pieces(body([b"a" * 100, b"b" * 100]), 9), "b")
-    assert sum(1 for _ in reader.parts()) == 2
+    assert sum(1 for _ in parts(pieces(body([b"a" * 100, b"b" * 100]), 9), "b")) == 2
 
 
 def test_content_type_is_taken_apart() -> None:
