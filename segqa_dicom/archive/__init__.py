@@ -1,4 +1,4 @@
-"""Where the images live: one small protocol, a folder, and DICOMweb."""
+"""DICOM archives: the protocol, a folder on disk, and DICOMweb."""
 
 from segqa_dicom.archive.base import Archive, Content, Header, Instance, Outcome, Outgoing, Series, Stored
 

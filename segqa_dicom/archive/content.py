@@ -1,11 +1,11 @@
-"""Telling whether two encodings of an object say the same.
+"""Comparison of the content of two DICOM files, whatever their encoding.
 
-An archive may write an object anew: sequences of defined instead of undefined length, other file meta information,
-group lengths left out, implicit instead of explicit VR. That is no other content. What is compared is what remains: the
-elements with their values, the items of sequences, and for pixel data that are not native the transfer syntax.
+An archive may encode an object again: sequences of defined instead of undefined length, other file meta information, no
+group lengths, implicit instead of explicit VR. Its content is the same. Compared are the elements with their values,
+the items of sequences, and for encapsulated pixel data the transfer syntax.
 
-Not seen as equal, for want of knowledge: a private sequence of defined length in implicit VR and the same in explicit
-VR; big endian and little endian; pixel data compressed anew.
+Not recognised as equal: a private sequence of defined length in implicit VR and the same in explicit VR; big endian and
+little endian; pixel data that were compressed again.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ _MAX_DEPTH = 32
 _CHUNK_BYTES = 1 << 20
 _SMALL_BYTES = 1 << 16
 _EQUAL_SYNTAXES = frozenset((str(ImplicitVRLittleEndian), str(ExplicitVRLittleEndian)))
-"""Transfer syntaxes in which the same values are the same bytes."""
+"""Transfer syntaxes with the same encoding of values."""
 
 _explicit_fields = struct.Struct("<HH2sH").unpack_from
 _implicit_fields = struct.Struct("<HHI").unpack_from
 _length_field = struct.Struct("<I").unpack_from
 _head = struct.Struct("<IQ").pack
 _SEQUENCE = 2**64 - 1
-"""Stands where the length of a value stands, and is longer than any."""
+"""In place of the length of a value; longer than any."""
 _OPEN_ITEM, _CLOSE = b"\xff" * 8, b"\xfe" + b"\xff" * 7
-"""Begin like no tag of an element."""
+"""Marks that begin like no tag of an element."""
 
 _Bytes = bytes | mmap.mmap
 
@@ -60,7 +60,7 @@ _Bytes = bytes | mmap.mmap
 class _Opened:
     """An object in memory or mapped.
 
-    start : where the data set begins, behind the file meta information
+    start : offset of the data set, behind the file meta information
     syntax : Transfer Syntax UID; empty if there is no file meta information
     """
 
@@ -70,22 +70,22 @@ class _Opened:
 
     @property
     def form(self) -> str:
-        """The transfer syntax, guessed if it is not stated."""
+        """The transfer syntax, inferred if it is not stated."""
         return self.syntax or guessed_syntax(self.data[self.start : self.start + 8])
 
 
 def content_digest(content: Content, limits: Limits | None = None) -> str:
-    """SHA-256, in hexadecimal, of what a DICOM file says, however it says it; in little memory whatever its size.
+    """SHA-256, in hexadecimal, of the content of a DICOM file, independent of its encoding; in little memory.
 
-    Raises `UnreadableObject` for what is not DICOM, cut short, or nested deeper than any object; `LimitExceeded` for a
-    deflated one that inflates to more than the limits.
+    Raises `UnreadableObject` for a file that is not DICOM, truncated, or nested too deeply; `LimitExceeded` for one
+    that inflates beyond the limits.
     """
     with _opened(content, limits or Limits()) as opened:
         return _digest(opened)
 
 
 def same_content(one: Content, other: Content, limits: Limits | None = None) -> bool:
-    """Whether two DICOM files say the same; nothing is parsed if their data sets are the same bytes.
+    """Whether two DICOM files have the same content; they are not parsed if their data sets are the same bytes.
 
     Raises as `content_digest` does.
     """
@@ -161,7 +161,7 @@ def _same_bytes(one: _Opened, other: _Opened) -> bool:
 
 
 def _forget(data: _Bytes, before: int) -> None:
-    """Give the pages of a mapped file back that lie in the two chunks before an offset, so that they do not add up."""
+    """Release the pages of a mapped file in the two chunks before an offset, so that they do not add up in memory."""
     begin, end = max(0, before - 2 * _CHUNK_BYTES) // mmap.PAGESIZE, before // mmap.PAGESIZE
     if isinstance(data, mmap.mmap) and end > begin:
         data.madvise(mmap.MADV_DONTNEED, begin * mmap.PAGESIZE, (end - begin) * mmap.PAGESIZE)
@@ -172,7 +172,7 @@ def _digest(opened: _Opened) -> str:
     if opened.form not in _EQUAL_SYNTAXES:
         canonical.put(opened.form.encode())
     if opened.form == ExplicitVRBigEndian:
-        canonical.put_value(opened.start, len(opened.data))  # retired: nobody writes it anew
+        canonical.put_value(opened.start, len(opened.data))  # retired: no archive converts to it
     else:
         try:
             canonical.put_data_set(opened.start, len(opened.data), implicit=opened.form == ImplicitVRLittleEndian)
@@ -182,9 +182,9 @@ def _digest(opened: _Opened) -> str:
 
 
 class _Canonical:
-    """The digest of a data set in one possible form only: tag, length and value of each element, marks around items.
+    """The digest of a data set in a canonical form: tag, length and value of each element, marks around items.
 
-    The VR is no part of it: implicit VR has none, and what it would be follows from the tag.
+    It has no VR: implicit VR has none, and it follows from the tag.
     """
 
     def __init__(self, data: _Bytes) -> None:
@@ -216,9 +216,9 @@ class _Canonical:
         self._pending = bytearray()
 
     def put_data_set(self, start: int, stop: int, *, implicit: bool, depth: int = 0, is_open: bool = False) -> int:
-        """Put the elements from `start`; returns where what follows them begins.
+        """Put the elements from `start`; returns the offset behind them.
 
-        is_open : it is an item of undefined length, which a delimiter ends
+        is_open : whether it is an item of undefined length, ended by a delimiter
         """
         if depth > _MAX_DEPTH:
             raise UnreadableObject(f"its sequences are nested deeper than {_MAX_DEPTH}")
@@ -236,7 +236,7 @@ class _Canonical:
             if position > stop:
                 raise UnreadableObject("it is cut short within an element")
             if tag & 0xFFFF == 0 or tag == _TRAILING_PADDING:
-                continue  # group lengths and padding say nothing
+                continue  # group lengths and padding are no content
             if vr == b"SQ":
                 self.put(_head(tag, _SEQUENCE))
                 self._put_items(value, position, implicit=implicit, depth=depth, is_open=False)
@@ -317,7 +317,7 @@ def _item_header(data: _Bytes, position: int) -> tuple[int, int]:
 
 @lru_cache(maxsize=1 << 14)
 def _vr_of(tag: int) -> bytes:
-    """The VR by the dictionary; empty where it does not know the tag."""
+    """The VR of a tag in the data dictionary; empty for an unknown tag."""
     try:
         return dictionary_VR(tag).encode()
     except KeyError:

@@ -1,16 +1,15 @@
-"""The embedded archive: a folder of DICOM files, and an index beside them.
+"""The embedded archive: a folder of DICOM files with an SQLite index.
 
 ::
 
     objects/ab/abcd….dcm     the objects, named by the SHA-256 of their SOP Instance UID: no UID becomes a path
     conflicts/               contents that were refused because another one has their SOP Instance UID
-    deleted/                 what was taken out, see `folder_deletion`
+    deleted/                 deleted objects, see `folder_deletion`
     incoming/                files being written
-    index.sqlite3            made anew from `objects` whenever it is missing, damaged or of another version
+    index.sqlite3            rebuilt from `objects` when it is missing, damaged or of another version
 
-The files are the truth. A file gets its name only when its bytes are on the disk, and its row in the index after that;
-so a row always has its file, and a file without a row is what a crash left of an object whose sender got no answer. It
-is harmless, and used when the object is sent again.
+A file gets its name when its bytes are on the disk, and its row in the index after that. So each row has its file; a
+file without a row was left by a crash, its sender got no answer, and it is used when the object is sent again.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ _DIGEST_THREADS = 2
 
 @dataclass(frozen=True, slots=True)
 class Reindexed:
-    """What `FolderArchive.reindex` found: files in all, rows added and removed, files that cannot be used."""
+    """Result of `FolderArchive.reindex`: all files, rows added and removed, and files that cannot be indexed."""
 
     files: int
     added: int
@@ -52,9 +51,9 @@ class Reindexed:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """An object that may be stored, in a file that nobody changes.
+    """An object that can be stored, in a file that does not change.
 
-    is_new : whether that file was just written, and is not on the disk yet
+    is_new : whether the file was just written, and is not on the disk yet
     """
 
     path: Path
@@ -63,11 +62,11 @@ class _Prepared:
 
 
 class FolderArchive:
-    """An archive in a folder; see the module for how it is laid out.
+    """An archive in a folder, with the layout described in the module.
 
-    Threads and processes may use it at the same time, on one machine; a fork is fine.
+    Safe for several threads and processes of one machine, and for forks.
 
-    folder : is made if it does not exist
+    folder : created if it does not exist
     linkable : folders, beside `folder` itself, whose files are on the disk and never changed (an inbox, an outbox);
         what lies there is stored as a hard link and not as a copy
     limits : objects above them are refused
@@ -87,10 +86,10 @@ class FolderArchive:
             self._deletions.finish()
 
     def close(self) -> None:
-        """Close the index; for when no thread uses the archive any more."""
+        """Close the index, when no thread uses the archive any more."""
         self._index.close()
 
-    # Questions
+    # Queries
 
     def list_series(
         self,
@@ -131,12 +130,12 @@ class FolderArchive:
         return {one.sop_instance_uid: self._files.path(one.sop_instance_uid) for one in found}
 
     def search(self, question: Question) -> list[dict[str, JsonAttribute]]:
-        """Answers to a question as DICOM JSON objects; raises `folder_search.UnsupportedQuestion`."""
+        """Results of a query as DICOM JSON objects; raises `folder_search.UnsupportedQuestion`."""
         with disk(self.folder), self._index.translated():
             return answer(self._index.connection(), question)
 
     def rows_of(self, study_instance_uid: str, series_instance_uid: str = "", sop_instance_uid: str = "") -> list[Row]:
-        """Instances of a study, a series, or the one that is named, with what the index knows of their encoding."""
+        """Instances of a study, a series, or one of them, with their encoding."""
         with disk(self.folder):
             if not sop_instance_uid:
                 return self._index.instances_of(study_instance_uid, series_instance_uid)
@@ -148,18 +147,18 @@ class FolderArchive:
             ]
 
     def count_of_classes(self, beginning: str) -> int:
-        """Number of instances whose SOP Class UID begins so."""
+        """Number of instances whose SOP Class UID has a prefix."""
         sql = "SELECT COUNT(*) FROM instance WHERE SOPClassUID >= ? AND SOPClassUID < ?"
         with disk(self.folder):
             return int(self._index.rows(sql, (beginning, f"{beginning}:"))[0][0])  # ":" follows "9"
 
     def arrived_after(self, number: int, limit: int) -> tuple[str, list[tuple[int, Instance]]]:
-        """Instances that came after the one with a number, with theirs; and the mark of the index that gave these."""
+        """Instances added after a number, with their numbers; and the mark of the index, which a rebuild changes."""
         with disk(self.folder):
             return self._index.arrived_after(number, limit)
 
     def path_of(self, sop_instance_uid: str) -> Path | None:
-        """The file of an instance; None if it is not there."""
+        """The file of an instance; None if it is not archived."""
         return self._files.path(sop_instance_uid) if self.find_instances([sop_instance_uid]) else None
 
     # Storing
@@ -167,7 +166,7 @@ class FolderArchive:
     def store(self, objects: Sequence[Outgoing]) -> list[Stored]:
         """As `Archive.store`: one transaction, after all files are on the disk.
 
-        A content that is in conflict with the one that is there is kept in `conflicts`, for people to look at. Raises
+        A content that conflicts with the archived one is kept in `conflicts`. Raises
         `ConfigurationError` if the folder cannot be written, `PeerUnavailable` if its disk is full or fails.
         """
         with disk(self.folder), ExitStack() as temporary:
@@ -210,7 +209,7 @@ class FolderArchive:
         linkable: Mapping[Path, bool],
         temporary: ExitStack,
     ) -> _Prepared | Stored:
-        """The object in a file that can be linked, checked by itself; or why it is refused, or that it is there."""
+        """The checked object in a file that can be linked; or its outcome, if it is refused or already there."""
         uid = outgoing.instance.sop_instance_uid
         try:
             entry = self._entry(path, digest.result, outgoing.header)
@@ -225,7 +224,7 @@ class FolderArchive:
         return _Prepared(path, entry, is_new=not is_linkable)
 
     def _entry(self, path: Path, digest: Callable[[], str], header: Header | None = None) -> Entry:
-        """What a file adds to the index; raises `InputError` for files that cannot be stored, `OSError`.
+        """The index entry of a file; raises `InputError` for a file that cannot be stored, `OSError`.
 
         header : of the file, if it was read already
         """
@@ -239,10 +238,10 @@ class FolderArchive:
             raise
 
     def _put(self, connection: sqlite3.Connection, new: _Prepared, there: dict[str, str], changed: set[Path]) -> Stored:
-        """Store an object unless it is there.
+        """Store an object unless it is archived.
 
-        there : digests of what is there, by SOP Instance UID; gets what is added
-        changed : gets the folders that must be synchronised
+        there : digests of archived objects, by SOP Instance UID; updated
+        changed : folders to be synchronised; updated
         """
         uid = new.entry.instance.sop_instance_uid
         if uid in there:
@@ -285,17 +284,16 @@ class FolderArchive:
     # Deleting
 
     def delete(self, sop_instance_uids: Iterable[str]) -> int:
-        """Take instances out of the archive for good; returns how many were there. Their files stay in `deleted`."""
+        """Delete instances; returns the number of those that were archived. Their files are kept in `deleted`."""
         with disk(self.folder):
             return self._deletions.delete(list(dict.fromkeys(sop_instance_uids)))
 
     # The index
 
     def reindex(self, progress: Progress = silent) -> Reindexed:
-        """Make the index agree with the files: rows for files that have none, none for files that are gone.
+        """Update the index from the files: add rows for new files, remove those of missing files.
 
-        Files that cannot be used (damaged on the disk, or in contradiction with others) are counted, logged and left
-        alone.
+        Files that cannot be indexed (damaged, or inconsistent with others) are counted and logged.
         """
         with disk(self.folder):
             self._index.rows("SELECT 1 FROM study LIMIT 1")
@@ -352,7 +350,7 @@ def _folders(objects: Iterable[Outgoing]) -> set[Path]:
 
 
 def _check_identity(stated: Instance, found: Instance) -> None:
-    """Raise `Inconsistent` unless an object is the one that it was said to be."""
+    """Raise `Inconsistent` unless an object has the stated identity."""
     if found != stated:
         raise Inconsistent(
             f"content of {stated.sop_instance_uid} is another object (by its SOP Instance, SOP Class, Series or Study "

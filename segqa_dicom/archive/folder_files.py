@@ -1,4 +1,4 @@
-"""The files of a folder archive: where they lie, and how they get there."""
+"""The files of a folder archive: paths, atomic writing, hard links."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Which attributes the index of a folder archive keeps, how they are read from a header, and how they are answered.
+"""The attributes in the index of a folder archive: their keywords, how they are read, and their form in DICOM JSON.
 
-All are kept as text, several values joined by a backslash as in DICOM itself; what they mean follows from their VR.
+All are stored as text, multiple values joined by a backslash as in DICOM.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from segqa_dicom.errors import UnreadableObject
 
 
 class Level(StrEnum):
-    """What a question asks for."""
+    """Query/Retrieve Level."""
 
     STUDY = "study"
     SERIES = "series"
@@ -37,7 +37,7 @@ class Level(StrEnum):
 class Key:
     """An attribute of the index.
 
-    is_multiple : whether it may have several values; then one that matches is enough
+    is_multiple : whether its VM allows several values, one of which has to match
     """
 
     keyword: str
@@ -85,10 +85,10 @@ KEYS: dict[Level, tuple[Key, ...]] = {
         "CompletionFlag VerificationFlag",
     ),
 }
-"""By the level that an attribute belongs to; the first is the level's UID."""
+"""Attributes by level; the first is the unique key of the level."""
 
 REQUEST_KEYS = ("ScheduledProcedureStepID", "RequestedProcedureID")
-"""Attributes of the items of Request Attributes Sequence: the only matching keys of the standard inside a sequence."""
+"""Attributes of Request Attributes Sequence: the only matching keys in a sequence (PS3.18, table 10.6.1-5)."""
 REQUEST_SEQUENCE = "RequestAttributesSequence"
 
 ALL_KEYS: dict[str, Key] = {key.keyword: key for keys in KEYS.values() for key in keys} | {
@@ -121,7 +121,7 @@ def read_header(path: Path, limits: Limits) -> Header:
 
 
 def identity(header: Header) -> Instance:
-    """What tells an object from all others; raises `Inconsistent` if one of its UIDs is none."""
+    """The identity of an instance; raises `Inconsistent` if one of its UIDs is invalid."""
     value = header.values.get
     return Instance(
         normalised_uid(value("StudyInstanceUID"), what="Study Instance UID"),
@@ -132,7 +132,7 @@ def identity(header: Header) -> Instance:
 
 
 def read_outgoing(path: Path, limits: Limits) -> Outgoing:
-    """The object in a file, to be stored, its header read once; raises as `read_header` and `identity` do."""
+    """The object in a file with its identity and header; raises as `read_header` and `identity` do."""
     header = read_header(path, limits)
     return Outgoing(identity(header), path, header)
 
@@ -193,7 +193,7 @@ def _plain_text(dataset: PlainDataset, key: Key, encodings: tuple[str, ...]) -> 
 
 
 def _tidy(key: Key, value: str) -> str:
-    """Without padding; names without empty components at the end, whole numbers in one way of writing."""
+    """Without padding; person names without trailing delimiters, integers in canonical form."""
     if not key.is_multiple or "\\" not in value:
         return _tidy_one(key.vr, value)
     return "\\".join(_tidy_one(key.vr, part) for part in value.split("\\"))
@@ -216,7 +216,7 @@ def _whole(value: str) -> str:
 
 
 def tidy(key: Key, value: str) -> str:
-    """A value of a question, in the form in which the index keeps values."""
+    """A value of a query in the form of the index."""
     return _tidy_one(key.vr, value)
 
 
@@ -225,7 +225,7 @@ JsonAttribute = dict[str, Any]
 
 
 def json_attribute(vr: str, value: str, *, is_multiple: bool = True) -> JsonAttribute:
-    """An attribute from its text; without a value if the text is empty."""
+    """An attribute in the DICOM JSON model from its text; without a value if the text is empty."""
     if not value:
         return {"vr": vr}
     parts = value.split("\\") if is_multiple else [value]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 
 def folded(name: str) -> str:
-    """A name without case and accents."""
+    """A person name in lower case without accents."""
     parts = unicodedata.normalize("NFKD", name)
     return "".join(part for part in parts if not unicodedata.combining(part)).casefold()
 

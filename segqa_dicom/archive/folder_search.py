@@ -1,7 +1,6 @@
-"""Answering questions of QIDO-RS (PS3.18, section 10.6) and C-FIND from the index of a folder archive.
+"""Queries of QIDO-RS (PS3.18, section 10.6) to the index of a folder archive.
 
-A question that cannot be answered as it is asked is refused: an unknown condition that is silently left out would give
-everything as an answer.
+A query with an unsupported matching key is refused: ignoring the key would return everything.
 """
 
 from __future__ import annotations
@@ -47,12 +46,12 @@ _COMPUTED: dict[str, tuple[Level, str]] = {
     "NumberOfStudyRelatedInstances": (Level.STUDY, f"SELECT COUNT(*) {_INSTANCES_OF_STUDY}"),
     "NumberOfSeriesRelatedInstances": (Level.SERIES, "SELECT COUNT(*) FROM instance WHERE instance.series = series.id"),
 }
-"""Attributes that the archive computes from what it has."""
+"""Attributes computed by the archive, with their SQL."""
 _IN_STUDY = {
     "ModalitiesInStudy": ("Modality", _SERIES_OF_STUDY),
     "SOPClassesInStudy": ("SOPClassUID", _INSTANCES_OF_STUDY),
 }
-"""Those of them that can be conditions, and where their values come from."""
+"""Computed attributes that can be matched, with the source of their values."""
 
 
 def _words(text: str) -> frozenset[str]:
@@ -71,39 +70,39 @@ _ALWAYS = {
     ),
     Level.INSTANCE: _words("SOPInstanceUID SOPClassUID InstanceNumber Rows Columns BitsAllocated NumberOfFrames"),
 }
-"""What is answered without being asked for (PS3.18, tables 10.6.3-3 to 10.6.3-5)."""
+"""Attributes of every result (PS3.18, tables 10.6.3-3 to 10.6.3-5)."""
 _ONLY_WITH_VALUE = _words(
     "TimezoneOffsetFromUTC SeriesDescription PerformedProcedureStepStartDate PerformedProcedureStepStartTime Rows "
     "Columns BitsAllocated NumberOfFrames RequestAttributesSequence"
 )
-"""Those of them that are left out where there is no value."""
+"""Of these, the attributes that are omitted without a value."""
 
 _TIME = re.compile(r"[0-9]{2}(?:[0-9]{2}(?:[0-9]{2}(?:\.[0-9]{1,6})?)?)?\Z")
 _RANGE_FORMS = {"DA": re.compile(r"[0-9]{8}\Z"), "TM": _TIME, "DT": re.compile(r"[0-9]{4,14}(?:\.[0-9]{1,6})?\Z")}
 _LOWEST = {"DA": "00000000", "TM": "000000.000000", "DT": "00000101000000.000000"}
 _HIGHEST = {"DA": "99999999", "TM": "999999.999999", "DT": "99999999999999.999999"}
 _WITHOUT_COMMAS = frozenset(("UI", "CS", "IS", "US"))
-"""Value representations whose values hold no comma, so that one separates alternatives."""
+"""VRs whose values have no comma, so that commas separate the values of a list."""
 
 
 class UnsupportedQuestion(InputError):
-    """The question cannot be answered as it is asked; whoever asks must change it."""
+    """Raised for an unsupported or invalid query."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is looked for.
+    """A query.
 
-    level : of the answers
-    matches : conditions, all of which must hold: keyword, or path of keywords with dots, and value. In a value
-        backslashes separate alternatives, as do commas where they cannot be part of a value (UIDs, codes, numbers);
-        wild cards and ranges are those of PS3.4, section C.2.2.2. An empty value holds always, and asks for the
+    level : of the results
+    matches : matching keys, all of which must match: keyword, or path of keywords with dots, and value. Backslashes
+        separate the values of a list, as do commas where they cannot be part of a value (UIDs, codes, numbers); wild
+        cards and ranges are those of PS3.4, section C.2.2.2. An empty value matches everything and returns the
         attribute.
-    study_instance_uid, series_instance_uid : where to look; empty = everywhere
-    include : keywords that are answered beside those that always are; "all" among them = whatever the index has
-    limit : of answers; None = no limit
-    is_fuzzy : names match if each word of the question begins a word of the name
-    among : SOP Instance UIDs of the instances that come into question, at the level of instances; None = all
+    study_instance_uid, series_instance_uid : scope; empty = all
+    include : keywords of additional attributes to return; "all" = all of the index
+    limit : maximum number of results; None = no limit
+    is_fuzzy : a name matches if each word of the value begins a word of the name
+    among : SOP Instance UIDs to which a query for instances is restricted; None = all
     """
 
     level: Level
@@ -118,7 +117,7 @@ class Question:
 
     @property
     def levels(self) -> tuple[Level, ...]:
-        """The level of the answers, and those above it."""
+        """The level of the results, and those above it."""
         return LEVELS[: LEVELS.index(self.level) + 1]
 
 
@@ -129,9 +128,9 @@ class _Condition:
 
 
 def answer(connection: sqlite3.Connection, question: Question) -> list[dict[str, JsonAttribute]]:
-    """The answers to a question, each a DICOM JSON object with its attributes by tag, which ascend.
+    """The results of a query, each a DICOM JSON object with ascending tags.
 
-    Studies come newest first, series and instances by number. Raises `UnsupportedQuestion`.
+    Studies are sorted by date, newest first, series and instances by number. Raises `UnsupportedQuestion`.
     """
     conditions = [
         _condition(question, keyword, value) for keyword, value in _without_moments(_all_matches(question)) if value
@@ -147,7 +146,7 @@ def answer(connection: sqlite3.Connection, question: Question) -> list[dict[str,
     columns = {key.keyword: key.keyword for level in question.levels for key in KEYS[level] if key.keyword in wanted}
     columns |= {name: f"({_COMPUTED[name][1]})" for name in sorted(wanted & _COMPUTED.keys())}
     series = "0" if question.level is Level.STUDY else "series.id"
-    # The inner question finds one page of rows; what is computed is computed for those only.
+    # The inner query selects one page of rows, so that attributes are computed for these only.
     sql = (
         f"SELECT {series}, {', '.join(columns.values())}"  # noqa: S608 - our own words; values are parameters
         f" FROM (SELECT {table}.id AS found FROM {table} {joins} WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?)"
@@ -162,16 +161,16 @@ def answer(connection: sqlite3.Connection, question: Question) -> list[dict[str,
 
 
 def unknown_to_index(question: Question) -> list[str]:
-    """What is asked to be answered and is not, because the index does not have it at that level."""
+    """Requested attributes that the index does not have at the level of the query."""
     known = {key.keyword for level in question.levels for key in KEYS[level]} | _COMPUTED.keys() | {"all"}
     known |= {REQUEST_SEQUENCE} if question.level is not Level.STUDY else set()
     return sorted({name for name in question.include if name.split(".")[0] not in known})
 
 
 def known_attribute(name: str) -> str:
-    """The keyword of an attribute that is named by keyword or tag (eight hexadecimal digits); of a path, all of them.
+    """The keyword, or path of keywords, for an attribute given by keyword or tag (eight hexadecimal digits).
 
-    Raises `UnsupportedQuestion` for what is not in the data dictionary.
+    Raises `UnsupportedQuestion` for one that is not in the data dictionary.
     """
     return ".".join(_keyword(part) for part in name.split("."))
 
@@ -186,7 +185,7 @@ def _keyword(name: str) -> str:
     raise UnsupportedQuestion(f"{name if harmless else 'a name in the question'} is no attribute of DICOM")
 
 
-# What is answered
+# Results
 
 
 def _wanted(question: Question) -> frozenset[str]:
@@ -210,7 +209,7 @@ def _asked(question: Question) -> frozenset[str]:
 
 
 def _is_shared(level: Level, question: Question) -> bool:
-    """Whether all answers have the same attributes of a level, because the question names the study or series."""
+    """Whether all results share the attributes of a level, because the query names the study or series."""
     if level is question.level:
         return False
     return bool(question.study_instance_uid if level is Level.STUDY else question.series_instance_uid)
@@ -246,7 +245,7 @@ def _tag(keyword: str) -> str:
     return f"{tag_for_keyword(keyword):08X}"
 
 
-# What is asked for
+# Conditions
 
 
 def _all_matches(question: Question) -> list[tuple[str, str]]:
@@ -305,7 +304,7 @@ def _is_pattern(key: Key, value: str) -> bool:
 
 
 def _glob(value: str) -> str:
-    """A pattern of DICOM as one of SQLite, where brackets have a meaning as well."""
+    """A wild card pattern as one of SQLite, in which brackets are special, too."""
     return value.replace("[", "[[]")
 
 
@@ -314,14 +313,14 @@ def _one_of_several(column: str, value: str) -> _Condition:
 
 
 def _name(column: str, value: str, *, is_fuzzy: bool) -> _Condition:
-    """Names match without regard to case and accents; whole, or one of their component groups."""
+    """Match of a person name or one of its component groups, ignoring case and accents."""
     if is_fuzzy:
         return _Condition(f"fuzzy_name({column}, ?)", [folded(value)])
     return _Condition(f"name_matches({column}, ?)", [folded(value)])
 
 
 def _range(key: Key, column: str, value: str) -> _Condition:
-    """Dates and times: one, or a range with one or both of its ends; what is given less precisely means all of it."""
+    """Match of a date or time, or range match (PS3.4, section C.2.2.2.5); a shortened value stands for all of it."""
     value = value.strip()
     first, dash, last = value.partition("-")
     low, high = first.strip().replace(":", ""), (last if dash else first).strip().replace(":", "")
@@ -342,11 +341,11 @@ _DATE_TIMES = (
     ("AcquisitionDate", "AcquisitionTime"),
     ("InstanceCreationDate", "InstanceCreationTime"),
 )
-"""Dates and times that mean a moment together."""
+"""Dates and times for combined matching."""
 
 
 def _paired(matches: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Dates and times that are both asked for by ranges of the same form, which then are one range of moments."""
+    """Dates and times that are both given as ranges of the same form, which are matched as one range."""
     given = {keyword: [bool(end.strip()) for end in value.split("-")] for keyword, value in matches if "-" in value}
     return [(date, time) for date, time in _DATE_TIMES if date in given and given[date] == given.get(time)]
 

@@ -1,7 +1,7 @@
-"""Sending objects by STOW-RS (PS3.18, section 10.5) and reading what the server says about each of them.
+"""STOW-RS as a client (PS3.18, section 10.5): requests, and what the Store Instances Response says of each object.
 
-What it says is a claim, not a proof: servers answer 200 to an empty request, 200 while they keep older content, and 400
-although a part was stored. `segqa_dicom.archive.dicomweb` reads back.
+That is no proof: servers answer 200 to an empty request, 200 although they keep older content, and 400 although a part
+was stored. `segqa_dicom.archive.dicomweb` reads back.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MAX_ANSWER_BYTES = 16_000_000
 _EMPTY_PREAMBLE = b"\0" * 128 + b"DICM"
 
 _LISTED_STATUSES = frozenset((200, 201, 202, 400, 409))
-"""Statuses whose answer says what became of each object."""
+"""Statuses whose answer lists the objects."""
 _TOO_LARGE = 413
 
 _FAILED_SEQUENCE, _REFERENCED_SEQUENCE = "00081198", "00081199"
@@ -58,22 +58,22 @@ _OUT_OF_RESOURCES = range(0xA700, 0xA800)
 
 
 class Claim(StrEnum):
-    """What a server says about an object."""
+    """Reported result for an object."""
 
     STORED = "stored"
     FAILED = "failed"
-    """It will not take it as it is."""
+    """Not accepted."""
     DOUBTFUL = "doubtful"
-    """It did not take it, and does not say whether it ever will."""
+    """Not stored, without a statement whether the object is acceptable."""
     BUSY = "busy"
-    """It may take it later."""
+    """Not stored for lack of resources."""
     SILENT = "silent"
-    """It reports success, but does not mention it."""
+    """Not mentioned in a successful answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A claim with its reason, in words."""
+    """A claim with its reason."""
 
     claim: Claim
     reason: str = ""
@@ -81,7 +81,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """An object as it is sent: some bytes in front, and its content from an offset on."""
+    """A file to be sent: some bytes in front, and the content from an offset on."""
 
     content: Content
     head: bytes
@@ -109,7 +109,7 @@ class _File:
 def batches(
     objects: Iterable[Outgoing], *, max_bytes: int = MAX_BATCH_BYTES, max_count: int = MAX_BATCH_COUNT
 ) -> Iterator[list[Outgoing]]:
-    """Groups of at most so many objects and bytes; an object that is larger than that is alone."""
+    """Batches of at most `max_count` objects and `max_bytes`; a larger object is a batch of its own."""
     batch: list[Outgoing] = []
     size = 0
     for one in objects:
@@ -134,13 +134,12 @@ def content_size(content: Content) -> int:
 
 
 def send(peer: Peer, objects: Sequence[Outgoing], patience: Patience) -> dict[str, Answer]:
-    """Send objects in one request; what the server says about each, by SOP Instance UID.
+    """Send objects in one request; returns the answer for each, by SOP Instance UID.
 
-    The body is made anew at each attempt, with another boundary and its exact length in front; files are read while
-    they are sent. What goes out is always a file as PS3.10 has it, with a preamble of zeros: what arrived in a preamble
-    means nothing, and can make the file a program (CVE-2019-11687).
-    Raises `PeerUnavailable` if the patience ends before there is an answer, `PeerRefused` if the server takes nothing
-    at all, `UnreadableObject` if a content cannot be read.
+    Each attempt has a new boundary and the exact Content-Length; files are read while they are sent. Each part is a
+    DICOM file with a preamble of zeros: a received preamble can make the file a program (CVE-2019-11687).
+    Raises `PeerUnavailable` if no attempt gets an answer, `PeerRefused` if the server does not accept the request,
+    `UnreadableObject` if a content cannot be read.
     """
     parts = [_file(one).part for one in objects]
     status, answer = patience.again(lambda: _attempt(peer, parts))
@@ -186,12 +185,12 @@ def _limited(chunks: Iterable[bytes]) -> Iterator[bytes]:
     for chunk in chunks:
         size += len(chunk)
         if size > _MAX_ANSWER_BYTES:
-            raise PeerUnavailable("the archive's answer to storing is longer than any such answer")
+            raise PeerUnavailable("the archive's answer to a store request is too long")
         yield chunk
 
 
 def _claims(answer: bytes) -> dict[str, Answer]:
-    """What a Store Instances Response (PS3.18, annex I.2) says, by SOP Instance UID; empty if it is none."""
+    """The results in a Store Instances Response (PS3.18, annex I.2) by SOP Instance UID; empty if it is invalid."""
     try:
         found = json.loads(answer)
     except (ValueError, RecursionError):
@@ -254,7 +253,7 @@ def _file(one: Outgoing) -> _File:
 
 
 def _made_meta(one: Outgoing, begin: bytes) -> bytes:
-    """File meta information for a data set that has none."""
+    """File Meta Information for a data set without it."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = UID(one.instance.sop_class_uid)
     meta.MediaStorageSOPInstanceUID = UID(one.instance.sop_instance_uid)
