@@ -118,7 +118,7 @@ def _opened(content: Content, limits: Limits) -> Iterator[_Opened]:
 
 def _behind_meta(data: _Bytes) -> tuple[int, str]:
     if len(data) < 16:
-        raise UnreadableObject("it is no DICOM file: it is too short")
+        raise UnreadableObject("it is not a DICOM file: it is too short")
     position = PREAMBLE_BYTES if data[128:PREAMBLE_BYTES] == b"DICM" else 0
     syntax = ""
     has_meta = False
@@ -126,14 +126,14 @@ def _behind_meta(data: _Bytes) -> tuple[int, str]:
         try:
             tag, _, value, length = _element(data, position, implicit=False)
         except struct.error as error:
-            raise UnreadableObject("it is cut short within its file meta information") from error
+            raise UnreadableObject("it is truncated within its file meta information") from error
         position, has_meta = value + length, True
         if position > len(data):
-            raise UnreadableObject("it is cut short within its file meta information")
+            raise UnreadableObject("it is truncated within its file meta information")
         if tag == _TRANSFER_SYNTAX:
             syntax = data[value:position].rstrip(b" \0").decode("ascii", "replace")
     if not has_meta and data[position : position + 2] not in (b"\x08\x00", b"\x00\x08"):
-        raise UnreadableObject("it is no DICOM file: it has neither a preamble nor the beginning of a data set")
+        raise UnreadableObject("it is not a DICOM file: it has neither a preamble nor the beginning of a data set")
     return position, syntax
 
 
@@ -177,7 +177,7 @@ def _digest(opened: _Opened) -> str:
         try:
             canonical.put_data_set(opened.start, len(opened.data), implicit=opened.form == ImplicitVRLittleEndian)
         except struct.error as error:
-            raise UnreadableObject("it is cut short within an element") from error
+            raise UnreadableObject("it is truncated within an element") from error
     return canonical.hexdigest()
 
 
@@ -228,13 +228,13 @@ class _Canonical:
             if tag >= FIRST_DELIMITER:
                 if tag == ITEM_END and is_open:
                     return position + 8
-                raise UnreadableObject("something that is no element lies between its elements")
+                raise UnreadableObject("an invalid tag is between its elements")
             if length == UNDEFINED_LENGTH:
                 position = self._put_open(tag, vr, value, stop, implicit=implicit, depth=depth)
                 continue
             position = value + length
             if position > stop:
-                raise UnreadableObject("it is cut short within an element")
+                raise UnreadableObject("it is truncated within an element")
             if tag & 0xFFFF == 0 or tag == _TRAILING_PADDING:
                 continue  # group lengths and padding are no content
             if vr == b"SQ":
@@ -244,7 +244,7 @@ class _Canonical:
                 self.put(_head(tag, length))
                 self.put_value(value, position)
         if is_open:
-            raise UnreadableObject("it is cut short within an item")
+            raise UnreadableObject("it is truncated within an item")
         return position
 
     def _put_open(self, tag: int, vr: bytes, start: int, stop: int, *, implicit: bool, depth: int) -> int:
@@ -253,7 +253,7 @@ class _Canonical:
         if vr in (b"OB", b"OW"):
             return self._put_fragments(start, stop)
         if not implicit and vr not in (b"SQ", b"UN"):
-            raise UnreadableObject("an element that is no sequence has no length")
+            raise UnreadableObject("an element other than a sequence has undefined length")
         inside = implicit or vr == b"UN"  # PS3.5, section 6.2.2: then it is in implicit VR
         return self._put_items(start, stop, implicit=inside, depth=depth, is_open=True)
 
@@ -266,16 +266,16 @@ class _Canonical:
                 self.put(_CLOSE)
                 return position
             if tag != ITEM:
-                raise UnreadableObject("something that is no item lies between its items")
+                raise UnreadableObject("an invalid tag is between its items")
             self.put(_OPEN_ITEM)
             is_item_open = length == UNDEFINED_LENGTH
             end = stop if is_item_open else position + length
             if end > stop:
-                raise UnreadableObject("an item ends behind its sequence")
+                raise UnreadableObject("an item ends beyond its sequence")
             position = self.put_data_set(position, end, implicit=implicit, depth=depth + 1, is_open=is_item_open)
             self.put(_CLOSE)
         if is_open:
-            raise UnreadableObject("it is cut short within a sequence")
+            raise UnreadableObject("it is truncated within a sequence")
         self.put(_CLOSE)
         return position
 
@@ -288,11 +288,11 @@ class _Canonical:
                 self.put(_CLOSE)
                 return position
             if tag != ITEM or position + length > stop:
-                raise UnreadableObject("it is cut short within its pixel data")
+                raise UnreadableObject("it is truncated within its pixel data")
             self.put(_head(tag, length))
             self.put_value(position, position + length)
             position += length
-        raise UnreadableObject("it is cut short within its pixel data")
+        raise UnreadableObject("it is truncated within its pixel data")
 
 
 def _element(data: _Bytes, position: int, *, implicit: bool) -> tuple[int, bytes, int, int]:
@@ -306,7 +306,7 @@ def _element(data: _Bytes, position: int, *, implicit: bool) -> tuple[int, bytes
     if vr in _SHORT_LENGTH or tag >= FIRST_DELIMITER:
         return tag, vr, position + 8, length
     if not _is_vr(vr):
-        raise UnreadableObject("an element has no value representation")
+        raise UnreadableObject("an element has no valid VR")
     return tag, vr, position + 12, _length_field(data, position + 8)[0]
 
 

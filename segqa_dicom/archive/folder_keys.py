@@ -107,14 +107,14 @@ def read_header(path: Path, limits: Limits) -> Header:
     opened = open_plainly(path, limits)
     if opened is not None:
         if opened.pixel_stop > opened.size:
-            raise UnreadableObject("file is cut short: it ends inside its pixel data")
+            raise UnreadableObject("file is truncated: it ends inside its pixel data")
         try:
             return _plain_header(opened)
         except Unfamiliar:
             pass
     with translated("file"), path.open("rb") as stream:
         if stream.read(PREAMBLE_BYTES)[128:] != b"DICM":
-            raise UnreadableObject("file has not the DICOM prefix; write it with preamble and file meta information")
+            raise UnreadableObject("file has no DICOM prefix; write it with preamble and file meta information")
     found = open_object(path, limits)
     with translated("object"):
         return _reference_header(found)

@@ -175,7 +175,7 @@ def open_object(path: Path, limits: Limits, *, keywords: Sequence[str] | None = 
         dataset = dcmread(source, force=True, stop_before_pixels=True, specific_tags=tags)
         offset = source.tell()
         if "SOPClassUID" not in dataset:
-            raise UnreadableObject("file has no SOP Class UID: neither CT nor segmentation, or cut short")
+            raise UnreadableObject("file has no SOP Class UID: neither CT nor segmentation, or truncated")
         if inflated is not None:
             dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
         syntax = UID(str(dataset.file_meta.get("TransferSyntaxUID", ""))) if hasattr(dataset, "file_meta") else UID("")

@@ -1,9 +1,9 @@
-"""The table of frames of a SEG without a data set object per frame: the fast path beside `frame_table`.
+"""The frame table of a SEG without a data set per frame: the fast path of `frame_table`.
 
-The Per-Frame Functional Groups Sequence is cut out of the file before pydicom parses the rest. A kernel checks that it
-is nested as PS3.5, section 7.5, says and notes where each frame keeps the groups that matter. Frames share most values
-(a slice has one position, whatever segments lie on it), so each distinct value is converted once. What is not plain in
-any respect is `Unfamiliar`, and the reference path answers: here is nothing but what pydicom would say, too.
+The Per-Frame Functional Groups Sequence is cut out of the file before pydicom parses the rest. A kernel checks its
+nesting (PS3.5, section 7.5) and notes the offsets of the groups of each frame. Frames share most values (all segments
+of a slice have its position), so each distinct value is converted once. Anything unusual raises `Unfamiliar` and is
+left to the reference path; the result is always that of pydicom.
 """
 
 from __future__ import annotations
@@ -69,14 +69,13 @@ _DECIMAL = re.compile(rb" *[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)? *", re.ASCII)
 _UID = re.compile(rb"([0-9.]{1,64})\0?", re.ASCII)
 
 _ASCII_IS_ASCII = (b"", b"ISO_IR 6", b"ISO_IR 100", b"ISO_IR 192")
-"""Character sets with which the bytes of ASCII are no other text (PS3.3, section C.12.1.1.2); most SEGs have one."""
+"""Usual character sets in which ASCII bytes are ASCII characters (PS3.3, section C.12.1.1.2)."""
 
 
 def open_indexed(path: Path, limits: Limits) -> tuple[OpenedObject, IndexedGroups]:
-    """A SEG object whose frames are not parsed but indexed.
+    """A SEG object with indexed frames; its data set has no Per-Frame Functional Groups Sequence.
 
-    Its data set is that of `open_object` without the Per-Frame Functional Groups Sequence.
-    Raises `LimitExceeded` for files above the limits, `Unfamiliar` for whatever is not plain.
+    Raises `LimitExceeded` for a file above the limits, `Unfamiliar` for an unusual encoding.
     """
     size = path.stat().st_size
     if size > limits.max_file_bytes:
@@ -94,7 +93,7 @@ def open_indexed(path: Path, limits: Limits) -> tuple[OpenedObject, IndexedGroup
 
 
 def _file_meta(view: memoryview) -> tuple[UID, int]:
-    """Transfer syntax, and where the data set begins."""
+    """Transfer syntax, and offset of the data set."""
     begin = PREAMBLE_BYTES + 12
     if bytes(view[128:140]) != b"DICM" + _META_HEAD:
         raise Unfamiliar("no file meta information, or one without its length")
@@ -111,7 +110,7 @@ def _file_meta(view: memoryview) -> tuple[UID, int]:
 
 
 class _Layout:
-    """Where in a file the per-frame sequence, its parts and the pixel data lie."""
+    """Offsets of the per-frame sequence, its parts and the pixel data in a file."""
 
     def __init__(self, mapped: mmap.mmap, view: memoryview, start: int, limits: Limits, *, implicit: bool) -> None:
         self.mapped = mapped
@@ -119,7 +118,7 @@ class _Layout:
         self.begin = mapped.find(_PER_FRAME_BYTES, start)
         if self.begin < 0:
             raise Unfamiliar("no per-frame functional groups")
-        # Had these bytes stood within another element, the walk to them would not end with a whole one.
+        # If these bytes were part of another element, the walk would not end exactly here.
         self.elements = list(elements(view, start, self.begin, implicit=implicit))
         self.stop, self.ranges = self._index(view, limits)
         after = list(elements(view, self.stop, len(view), implicit=implicit))
@@ -131,7 +130,7 @@ class _Layout:
         self.elements += after
 
     def _index(self, view: memoryview, limits: Limits) -> tuple[int, NDArray[np.int64]]:
-        """Where the per-frame sequence stops, and where the groups of each frame lie in it."""
+        """The end of the per-frame sequence, and the offsets of the groups of each frame."""
         begin = self.begin + (8 if self.implicit else 12)
         if begin > len(view) or not (self.implicit or bytes(view[self.begin + 4 : self.begin + 8]) == b"SQ\0\0"):
             raise Unfamiliar("the per-frame functional groups are no sequence")
@@ -145,9 +144,9 @@ class _Layout:
         return end, ranges[:count]
 
     def rest(self) -> Dataset:
-        """Everything but the per-frame sequence and the pixel data.
+        """The data set without the per-frame sequence and the pixel data.
 
-        pydicom parses it, and has to find the same elements; values are looked up in the bytes where that is safe.
+        pydicom parses it and must find the same elements; values are converted by `PlainDataset` where possible.
         """
         plain = self.mapped[: self.begin] + self.mapped[self.stop : self.pixel_offset]
         source = io.BytesIO(plain)
@@ -175,7 +174,7 @@ def _moved(element: Element, by: int) -> Element:
 
 
 def _values(dataset: Dataset) -> Iterator[tuple[int, int]]:
-    """Tag of each element of a data set, and the offset of its value in the file."""
+    """Tag and value offset of each element of a data set."""
     for tag in dataset.keys():  # noqa: SIM118 - iterating over the data set would parse its elements
         element: Any = dataset.get_item(tag)
         yield int(tag), element.value_tell if element.is_raw else element.file_tell
@@ -199,10 +198,9 @@ class IndexedGroups:
         return len(self._ranges)
 
     def table(self, kind: SegmentationType, ct: CtVolume | None) -> FrameTable:  # noqa: ARG002 - see the last sentence
-        """See `FrameGroups`; there must be a frame.
+        """As `FrameGroups.table`, for at least one frame.
 
-        Raises `Unfamiliar` where the reference path might find something to complain about. Positions by way of the CT
-        are for the reference path, too.
+        Raises `Unfamiliar` where the reference path could raise an error, and for frames without a position.
         """
         shared = first_item(self._dataset, "SharedFunctionalGroupsSequence")
         try:
@@ -225,7 +223,7 @@ class IndexedGroups:
         return FrameTable(segment_numbers, self._sources(shared), grid)
 
     def _distinct(self, group: int) -> tuple[NDArray[np.intp], list[bytes]]:
-        """Index of the value of a group in each frame (-1: it has none), and the distinct values."""
+        """Index of the group's value for each frame (-1 without the group), and the distinct values."""
         known: dict[bytes, int] = {}
         mapped = self._mapped
         starts, stops = self._ranges[:, group, 0].tolist(), self._ranges[:, group, 1].tolist()
@@ -286,7 +284,7 @@ def _shared(shared: Dataset | None, sequence: str) -> Dataset:
 
 @dataclass(frozen=True)
 class _Values:
-    """Conversion of the value of a functional group, the bytes of a sequence that the kernel has walked over."""
+    """Conversion of the bytes of a functional group."""
 
     implicit: bool
 
@@ -295,12 +293,12 @@ class _Values:
         return self._decimals(group, self._required(group, tag), count)
 
     def optional(self, group: bytes, tag: int) -> float:
-        """The size of one decimal string; 0 if the group has no such element."""
+        """The absolute value of one decimal string; 0 if the element is missing."""
         element = self._item(group).get(tag)
         return abs(self._decimals(group, element, 1)[0]) if element else 0.0
 
     def whole_number(self, group: bytes, tag: int) -> int:
-        """One unsigned number of 16 bits."""
+        """The value of one US element."""
         element = self._required(group, tag)
         if element.stop - element.start != 2 or element.vr not in (b"US", b""):
             raise Unfamiliar("not one number of 16 bits")

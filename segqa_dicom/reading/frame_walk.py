@@ -1,4 +1,4 @@
-"""The per-frame functional groups of a SEG as offsets: the kernel of `frame_index`."""
+"""Kernel of `frame_index`: offsets of the per-frame functional groups of a SEG."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from segqa_dicom.jit import kernel
 
 DERIVATION, POSITION, ORIENTATION, MEASURES, IDENTIFICATION = range(5)
 GROUPS = np.array([0x00089124, 0x00209113, 0x00209116, 0x00289110, 0x0062000A], np.int64)
-"""Functional groups that matter, in the order of the names above."""
+"""Tags of the functional groups of the frame table, in the order of the names above."""
 SEQUENCES = np.array(
     [
         *GROUPS,
@@ -20,10 +20,10 @@ SEQUENCES = np.array(
     ],
     np.int64,
 )
-"""Sequences that occur in functional groups of a SEG; in implicit VR nothing in the bytes says that they are."""
+"""Tags of sequences in functional groups of a SEG, which implicit VR does not mark as sequences."""
 
 _DEPTH = 16
-"""Sequences and items that may surround each other; a usual frame needs seven."""
+"""Nesting depth of sequences and items; usually seven."""
 FAILED, _END, _ITEM, _SEQUENCE, _VALUE = -1, 0, 1, 2, 3
 """What `_next` finds; `FAILED` stands for anything that is not plain."""
 
@@ -46,14 +46,14 @@ def index_frames(
     sequences: NDArray[np.int64],
     ranges: NDArray[np.int64],
 ) -> tuple[int, int]:
-    """Walk over the value of a per-frame sequence and note where the groups of each frame lie.
+    """Offsets of the functional groups of each frame in the value of a per-frame sequence.
 
-    data : the file; nothing is read outside of it, whatever it says
-    start, stop : offsets of the value; stop is -1 if the length is undefined
-    groups, sequences : tags of the functional groups to note, and of what is a sequence in implicit VR
-    ranges : (room for frames, groups, 2) filled in with offsets of values, -1 where a frame has no such group
-    Returns the number of frames and where the sequence ends; (-1, 0) for whatever is not exactly nested, in ascending
-    order and of a known VR.
+    data : the file; never read out of bounds
+    start, stop : offsets of the value; stop is -1 for undefined length
+    groups, sequences : tags of the functional groups to note, and of sequences
+    ranges : (frames, groups, 2) gets start and stop offset of each value, -1 for a missing group
+    Returns the number of frames and the end of the sequence; (-1, 0) unless all elements are properly nested, in
+    ascending order and of a known VR.
     """
     # Sequences (even) and items (odd) that surround the position: where each ends (-1: at its delimiter), how far it
     # may reach at most, the last tag in it, and which group it is the value of.
@@ -94,7 +94,7 @@ def index_frames(
 
 @kernel
 def _note(ranges: NDArray[np.int64], depth: int, groups: NDArray[np.int64], tag: int, position: int) -> int:
-    """Note where a group of a frame begins, at the beginning of the frame that none has begun; the group, else -1."""
+    """Note the start of a group, or clear the offsets at the start of a frame; returns the group, else -1."""
     if depth == 1:
         ranges[:] = -1
     if depth != 2:
@@ -114,7 +114,7 @@ def _next(
     implicit: bool,  # noqa: FBT001
     sequences: NDArray[np.int64],
 ) -> tuple[int, int, int, int]:
-    """What begins at an offset: its kind, tag (0 for items), length, and the bytes in front of its value."""
+    """Kind, tag (0 for items), length and header bytes of what begins at an offset."""
     if at + 8 > bound:
         return FAILED, 0, 0, 0
     tag, length = _long(data, at) << 16 & 0xFFFF0000 | _long(data, at) >> 16, _long(data, at + 4)
@@ -146,7 +146,7 @@ def _long(data: NDArray[np.uint8], at: int) -> int:
 
 @kernel
 def _place(values: NDArray[np.int64], wanted: int) -> int:
-    """Index of a value; -1 if it is not there."""
+    """Index of a value; -1 if it is missing."""
     for index in range(values.size):
         if values[index] == wanted:
             return index

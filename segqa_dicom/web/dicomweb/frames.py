@@ -114,7 +114,7 @@ class FrameSource:
         stream.seek(start)
         data = stream.read(length)
         if len(data) != length:
-            raise UnreadableObject("file is cut short: it ends inside its pixel data")
+            raise UnreadableObject("file is truncated: it ends inside its pixel data")
         return data
 
     def _encapsulated(self, stream: BinaryIO, numbers: Sequence[int]) -> Iterator[bytes]:
