@@ -103,14 +103,9 @@ class DicomwebArchive:
         asked = {"SeriesInstanceUID": series_instance_uid, "Modality": modality}
         filters = {name: value for name, value in asked.items() if value is not None}
 
-        def page(offset: int) -> Sequence[Row]:
-            found: Sequence[Row] = self._client.search_for_series(
-                study_instance_uid=study_instance_uid, limit=PAGE, offset=offset, search_filters=filters or None
-            )
-            return found
-
+        search = partial(self._client.search_for_series, study_instance_uid, limit=PAGE, search_filters=filters or None)
         found: dict[tuple[str, str], Series] = {}
-        for row in self._rows(page):
+        for row in self._rows(lambda offset: search(offset=offset)):
             series = series_of(row, study_instance_uid)
             # Servers ignore unknown filters.
             if (
@@ -127,13 +122,8 @@ class DicomwebArchive:
         study_instance_uid = normalised_uid(study_instance_uid, what="Study Instance UID")
         series_instance_uid = normalised_uid(series_instance_uid, what="Series Instance UID")
 
-        def page(offset: int) -> Sequence[Row]:
-            found: Sequence[Row] = self._client.search_for_instances(
-                study_instance_uid, series_instance_uid, limit=PAGE, offset=offset
-            )
-            return found
-
-        rows = self._rows(page)
+        search = partial(self._client.search_for_instances, study_instance_uid, series_instance_uid, limit=PAGE)
+        rows = self._rows(lambda offset: search(offset=offset))
         instances = (instance_of(row, study_instance_uid, series_instance_uid) for row in rows)
         asked = (study_instance_uid, series_instance_uid)
         return _different(

@@ -21,6 +21,7 @@ from segqa_dicom.archive.folder_files import synchronise
 from segqa_dicom.archive.folder_index import Index, find
 
 _NOTE = ".todo"
+_Synchronise = Callable[[Sequence[Path]], None]
 
 
 class Deletions:
@@ -31,11 +32,7 @@ class Deletions:
     """
 
     def __init__(
-        self,
-        folder: Path,
-        index: Index,
-        path_of: Callable[[str], Path],
-        synchronise: Callable[[Sequence[Path]], None] = synchronise,
+        self, folder: Path, index: Index, path_of: Callable[[str], Path], synchronise: _Synchronise = synchronise
     ) -> None:
         self._folder, self._index, self._path_of, self._synchronise = folder, index, path_of, synchronise
         folder.mkdir(parents=True, exist_ok=True)

@@ -37,10 +37,7 @@ def row_key(row: Row) -> tuple[str, ...]:
 
 
 def instance_of(row: Row, study: str = "", series: str = "") -> Instance | None:
-    """The instance of a row; None if a UID is invalid, because then it cannot be retrieved.
-
-    study, series : UIDs if the row does not state them
-    """
+    """The instance of a row that may lack the UIDs of its study and series; None if a UID is invalid."""
     try:
         return Instance(
             normalised_uid(_text(row, _STUDY_INSTANCE_UID) or study, what="Study Instance UID"),
@@ -53,10 +50,7 @@ def instance_of(row: Row, study: str = "", series: str = "") -> Instance | None:
 
 
 def series_of(row: Row, study: str | None) -> Series | None:
-    """The series of a row; None if a UID is invalid.
-
-    study : Study Instance UID if the row does not state it
-    """
+    """The series of a row that may lack the UID of its study; None if a UID is invalid."""
     count = _text(row, _INSTANCE_COUNT)
     try:
         return Series(

@@ -114,10 +114,7 @@ class Peer:
             raise PeerRefused(f"{self.url} cannot be asked ({type(error).__name__}): check the URL") from error
 
     def json(self, method: str, path: str, body: Any = None, *, accept: str = "application/json") -> object:
-        """The JSON answer to one request; None if it is empty.
-
-        path : with query
-        """
+        """The JSON answer to one request of a path with query; None if it is empty."""
         with self.translated():
             response = self.session.request(
                 method, f"{self.url}{path}", json=body, headers={"Accept": accept}, timeout=self.timeouts_s

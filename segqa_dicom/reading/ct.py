@@ -35,28 +35,12 @@ __all__ = ["direction_cosines", "read_ct", "read_ct_geometry"]
 
 TILT_TOLERANCE_DEGREES = 0.1
 """Smaller tilts are noise of written positions."""
-PATIENT_STUDY_KEYWORDS = [
-    "PatientName",
-    "PatientID",
-    "IssuerOfPatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "PatientBirthTime",
-    "OtherPatientIDs",
-    "EthnicGroup",
-    "PatientComments",
-    "PatientIdentityRemoved",
-    "DeidentificationMethod",
-    "StudyDate",
-    "StudyTime",
-    "ReferringPhysicianName",
-    "StudyID",
-    "AccessionNumber",
-    "StudyDescription",
-    "PatientAge",
-    "PatientSize",
-    "PatientWeight",
-]
+PATIENT_STUDY_KEYWORDS = (
+    *("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "PatientBirthTime"),
+    *("OtherPatientIDs", "EthnicGroup", "PatientComments", "PatientIdentityRemoved", "DeidentificationMethod"),
+    *("StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber", "StudyDescription"),
+    *("PatientAge", "PatientSize", "PatientWeight"),
+)
 """Patient, General Study and Patient Study attributes that are copied to documents."""
 
 

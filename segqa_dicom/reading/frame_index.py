@@ -36,6 +36,7 @@ from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.dicom.opening import PREAMBLE_BYTES, OpenedObject, first_item, numbers, source_instances, translated
 from segqa_dicom.errors import InputError, LimitExceeded
 from segqa_dicom.model import CtVolume, SegmentationType
+from segqa_dicom.reading import frame_walk
 from segqa_dicom.reading.frame_table import (
     FrameTable,
     frame_grid,
@@ -43,17 +44,6 @@ from segqa_dicom.reading.frame_table import (
     same_orientation,
     same_spacing,
     segment_number,
-)
-from segqa_dicom.reading.frame_walk import (
-    DERIVATION,
-    FAILED,
-    GROUPS,
-    IDENTIFICATION,
-    MEASURES,
-    ORIENTATION,
-    POSITION,
-    SEQUENCES,
-    index_frames,
 )
 
 _PER_FRAME = 0x52009230
@@ -135,11 +125,12 @@ class _Layout:
         if begin > len(view) or not (self.implicit or bytes(view[self.begin + 4 : self.begin + 8]) == b"SQ\0\0"):
             raise Unfamiliar("the per-frame functional groups are no sequence")
         length = int.from_bytes(view[begin - 4 : begin], "little")
-        ranges = np.empty((limits.max_frames, len(GROUPS), 2), np.int64)
+        ranges = np.empty((limits.max_frames, len(frame_walk.GROUPS), 2), np.int64)
         data = np.frombuffer(view, np.uint8)
         stop = -1 if length == UNDEFINED_LENGTH else begin + length
-        count, end = index_frames(data, begin, stop, self.implicit, GROUPS, SEQUENCES, ranges)
-        if count == FAILED:
+        tags = frame_walk.GROUPS, frame_walk.SEQUENCES
+        count, end = frame_walk.index_frames(data, begin, stop, self.implicit, *tags, ranges)
+        if count == frame_walk.FAILED:
             raise Unfamiliar("per-frame functional groups that are not plain")
         return end, ranges[:count]
 
@@ -212,7 +203,7 @@ class IndexedGroups:
         segment_numbers = np.zeros(self.count, np.int64)
         if kind is not SegmentationType.LABELMAP:
             segment_numbers = self._segment_numbers(shared)
-        which, values = self._distinct(POSITION)
+        which, values = self._distinct(frame_walk.POSITION)
         positions = [self._parser.decimals(value, _IMAGE_POSITION, 3) for value in values]
         if (which < 0).any():
             positions.append(numbers(_shared(shared, "PlanePositionSequence"), "ImagePositionPatient", 3))
@@ -234,14 +225,14 @@ class IndexedGroups:
         return np.array(which, np.intp), list(known)
 
     def _segment_numbers(self, shared: Dataset | None) -> NDArray[np.int64]:
-        which, values = self._distinct(IDENTIFICATION)
+        which, values = self._distinct(frame_walk.IDENTIFICATION)
         found = [self._parser.whole_number(value, _SEGMENT_NUMBER) for value in values]
         if (which < 0).any():
             found.append(segment_number(_shared(shared, "SegmentIdentificationSequence")))
         return np.array(found, np.int64)[which]
 
     def _orientation(self, shared: Dataset | None) -> tuple[float, ...]:
-        which, values = self._distinct(ORIENTATION)
+        which, values = self._distinct(frame_walk.ORIENTATION)
         stated = [self._parser.decimals(value, _IMAGE_ORIENTATION, 6) for value in values]
         if which[0] < 0:
             stated.insert(0, numbers(_shared(shared, "PlaneOrientationSequence"), "ImageOrientationPatient", 6))
@@ -251,7 +242,7 @@ class IndexedGroups:
 
     def _measures(self, shared: Dataset | None) -> tuple[tuple[float, ...], tuple[float, float]]:
         """Pixel Spacing of the first frame; Spacing Between Slices and Slice Thickness of the last that has its own."""
-        which, values = self._distinct(MEASURES)
+        which, values = self._distinct(frame_walk.MEASURES)
         spacings = [self._parser.decimals(value, _PIXEL_SPACING, 2) for value in values]
         own = np.flatnonzero(which >= 0)
         if len(own) == 0 or own[0] > 0:
@@ -266,7 +257,7 @@ class IndexedGroups:
         return spacings[0], last
 
     def _sources(self, shared: Dataset | None) -> list[frozenset[str]]:
-        which, values = self._distinct(DERIVATION)
+        which, values = self._distinct(frame_walk.DERIVATION)
         own = [self._parser.sources(value) for value in values]
         from_all = source_instances(shared)
         found = [sources or from_all for sources in own]

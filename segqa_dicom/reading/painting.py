@@ -99,10 +99,7 @@ class _Target:
         return pixels if self.painted.on_ct_grid else self.resampler.on_plane(frame, pixels)
 
     def note_outside(self, frame: int, values: NDArray[Any]) -> None:
-        """Count the voxels of a frame outside the CT.
-
-        values : (row, column) segment index + 1; 0 = no segment
-        """
+        """Count the voxels of a frame outside the CT, given as (row, column) segment index + 1, 0 = no segment."""
         painted = self.painted
         if painted.on_ct_grid and not painted.placement.outside[frame]:
             return

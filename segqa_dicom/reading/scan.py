@@ -46,18 +46,9 @@ _COMPANIONS = frozenset(
 """Suffixes of files that are often stored beside DICOM; without DICOM content they are not reported."""
 
 _HEADER_KEYWORDS = (
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "SeriesInstanceUID",
-    "StudyInstanceUID",
-    "FrameOfReferenceUID",
-    "PatientID",
-    "Modality",
-    "ManufacturerModelName",
-    "SpecificCharacterSet",
-    "ReferencedSeriesSequence",
-    "StudiesContainingOtherReferencedInstancesSequence",
-    "SourceImageSequence",
+    *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID", "PatientID"),
+    *("Modality", "ManufacturerModelName", "SpecificCharacterSet", "ReferencedSeriesSequence"),
+    *("StudiesContainingOtherReferencedInstancesSequence", "SourceImageSequence"),
 )
 _FRAME_KEYWORDS = ("SOPClassUID", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 

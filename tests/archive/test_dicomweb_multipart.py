@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segqa_dicom.dicom.multipart import media_type, new_boundary, parts
+from segqa_dicom.dicom.multipart import MultipartParser, media_type, new_boundary, parts
 from segqa_dicom.errors import PeerRefused, PeerUnavailable
 
 
@@ -51,6 +51,19 @@ def test_stated_length_keeps_a_part_whole_that_contains_the_boundary() -> None:
 def test_wrong_length_is_refused() -> None:
     with pytest.raises(PeerRefused, match="as long as"):
         read(body([b"abcdefgh"], head=b"Content-Length: 3\r\n"))
+
+
+def test_absurd_length_is_ignored() -> None:
+    assert read(body([b"abc"], head=b"Content-Length: " + b"9" * 5000 + b"\r\n")) == [b"abc"]
+
+
+def test_length_is_only_used_where_it_is_asked_for() -> None:
+    data = body([b"abcdefgh"], head=b"Content-Length: 3\r\n")
+    for size in (1, 1000):
+        parser = MultipartParser("b")
+        events = [event for piece in pieces(data, size) for event in parser.feed(piece)]
+        parser.finish()
+        assert b"".join(event for event in events if isinstance(event, bytes)) == b"abcdefgh"
 
 
 def test_what_is_cut_anywhere_is_unavailable() -> None:

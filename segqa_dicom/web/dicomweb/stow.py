@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Sequence
@@ -22,6 +21,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from segqa_dicom.archive import Instance, Outcome, Stored
+from segqa_dicom.archive.folder_files import synchronise
 from segqa_dicom.archive.folder_keys import read_outgoing
 from segqa_dicom.dicom.elements import Unfamiliar, file_meta
 from segqa_dicom.dicom.multipart import Event, MultipartParser, PartBegins, PartEnds
@@ -220,11 +220,7 @@ def _finish(path: Path) -> None:
                 target.write(begin)
                 shutil.copyfileobj(stream, target)
             whole.rename(path)
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    synchronise([path])
 
 
 def _missing_beginning(head: bytes) -> bytes:
