@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "sqlite_files": {"errors"},
     "inbox": set(),
     "model": set(),
-    "dicom": {"errors", "digests", "model"},
+    "dicom": {"errors", "digests"},
     "config": {"errors", "dicom"},
     "anatomy": BASE,
     "measures": BASE | {"anatomy"},

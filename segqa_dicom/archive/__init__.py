@@ -1,5 +1,5 @@
-"""Where the images live: one small protocol, a folder, and DICOMweb."""
+"""DICOM archives: the protocol, a folder on disk, and DICOMweb."""
 
-from segqa_dicom.archive.base import Archive, Content, Instance, Outcome, Outgoing, Series, Stored
+from segqa_dicom.archive.base import Archive, Content, Header, Instance, Outcome, Outgoing, Series, Stored
 
-__all__ = ["Archive", "Content", "Instance", "Outcome", "Outgoing", "Series", "Stored"]
+__all__ = ["Archive", "Content", "Header", "Instance", "Outcome", "Outgoing", "Series", "Stored"]

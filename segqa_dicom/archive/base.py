@@ -1,8 +1,8 @@
-"""What the service asks of the place where the images live, whatever it is."""
+"""The `Archive` protocol and its data types."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Protocol, TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """What tells an object from all others, and what kind it is; all UIDs are normalised (`segqa_dicom.dicom.uids`)."""
+    """The identity of an instance; all UIDs are normalised (`segqa_dicom.dicom.uids`)."""
 
     study_instance_uid: str
     series_instance_uid: str
@@ -23,7 +23,7 @@ class Instance:
 class Series:
     """A series of the archive.
 
-    instance_count : number of its instances; None if the archive does not say
+    instance_count : Number of Series Related Instances; None if the archive does not report it
     """
 
     study_instance_uid: str
@@ -33,35 +33,52 @@ class Series:
 
 
 Content: TypeAlias = Path | bytes
-"""A DICOM file: where it lies, or its bytes."""
+"""A DICOM file, as its path or its bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Attributes of an object that an archive indexes.
+
+    values : by keyword; attributes without a value are left out
+    requests : items of Request Attributes Sequence, as values by keyword
+    """
+
+    values: Mapping[str, str]
+    requests: tuple[Mapping[str, str], ...]
+    transfer_syntax_uid: str
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """An object to be stored. Its content is read anew at each attempt."""
+    """An object to be stored; its content is read again at each attempt.
+
+    header : of the content, if it was read before and the file is unchanged
+    """
 
     instance: Instance
     content: Content
+    header: Header | None = None
 
 
 class Outcome(StrEnum):
-    """What became of an object."""
+    """Result of storing an object."""
 
     STORED = "stored"
     ALREADY_THERE = "already there"
-    """The same content was there before."""
+    """The archive has the same content."""
     CONFLICT = "conflict"
-    """Another content with this SOP Instance UID was there before, and stays."""
+    """The archive has another content with this SOP Instance UID and keeps it."""
     REFUSED = "refused"
-    """The archive will never take it as it is; `reason` says why."""
+    """The archive will not accept the object, for `reason`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
     """Outcome for one object.
 
-    reason : in words, where it was refused
-    kept_digest, refused_digest : `content_digest` of what is there and of what was sent, of a conflict
+    reason : of a refusal or a conflict
+    kept_digest, refused_digest : `content_digest` of the archived and of the sent content of a conflict
     """
 
     sop_instance_uid: str
@@ -72,10 +89,10 @@ class Stored:
 
 
 class Archive(Protocol):
-    """A place that holds DICOM objects. Every method may be called from several threads and processes at a time.
+    """A DICOM archive. All methods are safe for several threads and processes.
 
-    All raise `PeerUnavailable` if the archive cannot be reached or does not answer in time (trying again later may
-    help) and `PeerRefused` if it does not answer such a question at all (somebody must change something).
+    All raise `PeerUnavailable` if the archive cannot be reached or does not answer in time (a later attempt may
+    succeed) and `PeerRefused` if it does not support the request.
     """
 
     def list_series(
@@ -85,24 +102,24 @@ class Archive(Protocol):
         series_instance_uid: str | None = None,
         modality: str | None = None,
     ) -> list[Series]:
-        """Series that match all of what is given; everything if nothing is."""
+        """Series that match all arguments; all series without arguments."""
 
     def list_instances(self, study_instance_uid: str, series_instance_uid: str) -> list[Instance]:
-        """All instances of a series, in any order; empty if there is no such series."""
+        """All instances of a series, in any order; empty for an unknown series."""
 
     def find_instances(self, sop_instance_uids: Iterable[str]) -> list[Instance]:
-        """Those of the instances that are there."""
+        """The archived instances among these."""
 
     def fetch(self, instances: Sequence[Instance], folder: Path) -> dict[str, Path]:
-        """Files of instances, by SOP Instance UID; what is not there is left out.
+        """Files of instances, by SOP Instance UID; without those that are not archived.
 
-        They lie in `folder`, or where they always lie if this archive is a folder itself: never change or delete them
-        but by deleting `folder`.
+        The files are in `folder`, or are those of the archive itself if it is a folder: do not change or delete them
+        except by deleting `folder`.
         """
 
     def store(self, objects: Sequence[Outgoing]) -> list[Stored]:
-        """Store objects durably and say what became of each, in their order; read back what it must be sure of.
+        """Store objects durably; returns an outcome for each, in order.
 
-        Storing again what is there changes nothing. Raises `PeerUnavailable` if the fate of any is unknown; then all
-        may be sent again.
+        Storing an archived object again changes nothing. Raises `PeerUnavailable` if the outcome of any object is
+        unknown; then all can be sent again.
         """

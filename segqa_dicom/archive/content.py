@@ -1,11 +1,11 @@
-"""Telling whether two encodings of an object say the same.
+"""Comparison of the content of two DICOM files, whatever their encoding.
 
-An archive may write an object anew: sequences of defined instead of undefined length, other file meta information,
-group lengths left out, implicit instead of explicit VR. That is no other content. What is compared is what remains: the
-elements with their values, the items of sequences, and for pixel data that are not native the transfer syntax.
+An archive may encode an object again: sequences of defined instead of undefined length, other file meta information, no
+group lengths, implicit instead of explicit VR. Its content is the same. Compared are the elements with their values,
+the items of sequences, and for encapsulated pixel data the transfer syntax.
 
-Not seen as equal, for want of knowledge: a private sequence of defined length in implicit VR and the same in explicit
-VR; big endian and little endian; pixel data compressed anew.
+Not recognised as equal: a private sequence of defined length in implicit VR and the same in explicit VR; big endian and
+little endian; pixel data that were compressed again.
 """
 
 from __future__ import annotations
@@ -28,38 +28,30 @@ from pydicom.uid import (
 )
 
 from segqa_dicom.archive.base import Content
+from segqa_dicom.dicom.elements import FIRST_DELIMITER, ITEM, ITEM_END, SEQUENCE_END, UNDEFINED_LENGTH
 from segqa_dicom.dicom.limits import Limits
-from segqa_dicom.dicom.opening import inflate
+from segqa_dicom.dicom.opening import PREAMBLE_BYTES, inflate
+from segqa_dicom.dicom.value_representations import SHORT_LENGTH_VRS
 from segqa_dicom.errors import UnreadableObject
 
-PREAMBLE_BYTES = 132
-
-_UNDEFINED_LENGTH = 0xFFFFFFFF
-_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_FIRST_DELIMITER = 0xFFFE0000
 _TRAILING_PADDING = 0xFFFCFFFC
 _TRANSFER_SYNTAX = 0x00020010
-_SHORT_FORM = frozenset(
-    (
-        *(b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO", b"LT", b"PN", b"SH"),
-        *(b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"),
-    )
-)
-"""Value representations with a length of 16 bits; all others, future ones included, have 32 (PS3.5, section 7.1.2)."""
+_SHORT_LENGTH = frozenset(vr.encode() for vr in SHORT_LENGTH_VRS)
+"""All other VRs, future ones included, have a length of 32 bits (PS3.5, section 7.1.2)."""
 _MAX_DEPTH = 32
 _CHUNK_BYTES = 1 << 20
 _SMALL_BYTES = 1 << 16
 _EQUAL_SYNTAXES = frozenset((str(ImplicitVRLittleEndian), str(ExplicitVRLittleEndian)))
-"""Transfer syntaxes in which the same values are the same bytes."""
+"""Transfer syntaxes with the same encoding of values."""
 
 _explicit_fields = struct.Struct("<HH2sH").unpack_from
 _implicit_fields = struct.Struct("<HHI").unpack_from
 _length_field = struct.Struct("<I").unpack_from
 _head = struct.Struct("<IQ").pack
 _SEQUENCE = 2**64 - 1
-"""Stands where the length of a value stands, and is longer than any."""
+"""In place of the length of a value; longer than any."""
 _OPEN_ITEM, _CLOSE = b"\xff" * 8, b"\xfe" + b"\xff" * 7
-"""Begin like no tag of an element."""
+"""Marks that begin like no tag of an element."""
 
 _Bytes = bytes | mmap.mmap
 
@@ -68,7 +60,7 @@ _Bytes = bytes | mmap.mmap
 class _Opened:
     """An object in memory or mapped.
 
-    start : where the data set begins, behind the file meta information
+    start : offset of the data set, behind the file meta information
     syntax : Transfer Syntax UID; empty if there is no file meta information
     """
 
@@ -78,22 +70,22 @@ class _Opened:
 
     @property
     def form(self) -> str:
-        """The transfer syntax, guessed if it is not stated."""
+        """The transfer syntax, inferred if it is not stated."""
         return self.syntax or guessed_syntax(self.data[self.start : self.start + 8])
 
 
 def content_digest(content: Content, limits: Limits | None = None) -> str:
-    """SHA-256, in hexadecimal, of what a DICOM file says, however it says it; in little memory whatever its size.
+    """SHA-256, in hexadecimal, of the content of a DICOM file, independent of its encoding; in little memory.
 
-    Raises `UnreadableObject` for what is not DICOM, cut short, or nested deeper than any object; `LimitExceeded` for a
-    deflated one that inflates to more than the limits.
+    Raises `UnreadableObject` for a file that is not DICOM, truncated, or nested too deeply; `LimitExceeded` for one
+    that inflates beyond the limits.
     """
     with _opened(content, limits or Limits()) as opened:
         return _digest(opened)
 
 
 def same_content(one: Content, other: Content, limits: Limits | None = None) -> bool:
-    """Whether two DICOM files say the same; nothing is parsed if their data sets are the same bytes.
+    """Whether two DICOM files have the same content; they are not parsed if their data sets are the same bytes.
 
     Raises as `content_digest` does.
     """
@@ -126,7 +118,7 @@ def _opened(content: Content, limits: Limits) -> Iterator[_Opened]:
 
 def _behind_meta(data: _Bytes) -> tuple[int, str]:
     if len(data) < 16:
-        raise UnreadableObject("it is no DICOM file: it is too short")
+        raise UnreadableObject("it is not a DICOM file: it is too short")
     position = PREAMBLE_BYTES if data[128:PREAMBLE_BYTES] == b"DICM" else 0
     syntax = ""
     has_meta = False
@@ -134,14 +126,14 @@ def _behind_meta(data: _Bytes) -> tuple[int, str]:
         try:
             tag, _, value, length = _element(data, position, implicit=False)
         except struct.error as error:
-            raise UnreadableObject("it is cut short within its file meta information") from error
+            raise UnreadableObject("it is truncated within its file meta information") from error
         position, has_meta = value + length, True
         if position > len(data):
-            raise UnreadableObject("it is cut short within its file meta information")
+            raise UnreadableObject("it is truncated within its file meta information")
         if tag == _TRANSFER_SYNTAX:
             syntax = data[value:position].rstrip(b" \0").decode("ascii", "replace")
     if not has_meta and data[position : position + 2] not in (b"\x08\x00", b"\x00\x08"):
-        raise UnreadableObject("it is no DICOM file: it has neither a preamble nor the beginning of a data set")
+        raise UnreadableObject("it is not a DICOM file: it has neither a preamble nor the beginning of a data set")
     return position, syntax
 
 
@@ -169,7 +161,7 @@ def _same_bytes(one: _Opened, other: _Opened) -> bool:
 
 
 def _forget(data: _Bytes, before: int) -> None:
-    """Give the pages of a mapped file back that lie in the two chunks before an offset, so that they do not add up."""
+    """Release the pages of a mapped file in the two chunks before an offset, so that they do not add up in memory."""
     begin, end = max(0, before - 2 * _CHUNK_BYTES) // mmap.PAGESIZE, before // mmap.PAGESIZE
     if isinstance(data, mmap.mmap) and end > begin:
         data.madvise(mmap.MADV_DONTNEED, begin * mmap.PAGESIZE, (end - begin) * mmap.PAGESIZE)
@@ -180,19 +172,19 @@ def _digest(opened: _Opened) -> str:
     if opened.form not in _EQUAL_SYNTAXES:
         canonical.put(opened.form.encode())
     if opened.form == ExplicitVRBigEndian:
-        canonical.put_value(opened.start, len(opened.data))  # retired: nobody writes it anew
+        canonical.put_value(opened.start, len(opened.data))  # retired: no archive converts to it
     else:
         try:
             canonical.put_data_set(opened.start, len(opened.data), implicit=opened.form == ImplicitVRLittleEndian)
         except struct.error as error:
-            raise UnreadableObject("it is cut short within an element") from error
+            raise UnreadableObject("it is truncated within an element") from error
     return canonical.hexdigest()
 
 
 class _Canonical:
-    """The digest of a data set in one possible form only: tag, length and value of each element, marks around items.
+    """The digest of a data set in a canonical form: tag, length and value of each element, marks around items.
 
-    The VR is no part of it: implicit VR has none, and what it would be follows from the tag.
+    It has no VR: implicit VR has none, and it follows from the tag.
     """
 
     def __init__(self, data: _Bytes) -> None:
@@ -224,27 +216,27 @@ class _Canonical:
         self._pending = bytearray()
 
     def put_data_set(self, start: int, stop: int, *, implicit: bool, depth: int = 0, is_open: bool = False) -> int:
-        """Put the elements from `start`; returns where what follows them begins.
+        """Put the elements from `start`; returns the offset behind them.
 
-        is_open : it is an item of undefined length, which a delimiter ends
+        is_open : whether it is an item of undefined length, ended by a delimiter
         """
         if depth > _MAX_DEPTH:
             raise UnreadableObject(f"its sequences are nested deeper than {_MAX_DEPTH}")
         position = start
         while position < stop:
             tag, vr, value, length = _element(self._data, position, implicit=implicit)
-            if tag >= _FIRST_DELIMITER:
-                if tag == _ITEM_END and is_open:
+            if tag >= FIRST_DELIMITER:
+                if tag == ITEM_END and is_open:
                     return position + 8
-                raise UnreadableObject("something that is no element lies between its elements")
-            if length == _UNDEFINED_LENGTH:
+                raise UnreadableObject("an invalid tag is between its elements")
+            if length == UNDEFINED_LENGTH:
                 position = self._put_open(tag, vr, value, stop, implicit=implicit, depth=depth)
                 continue
             position = value + length
             if position > stop:
-                raise UnreadableObject("it is cut short within an element")
+                raise UnreadableObject("it is truncated within an element")
             if tag & 0xFFFF == 0 or tag == _TRAILING_PADDING:
-                continue  # group lengths and padding say nothing
+                continue  # group lengths and padding are no content
             if vr == b"SQ":
                 self.put(_head(tag, _SEQUENCE))
                 self._put_items(value, position, implicit=implicit, depth=depth, is_open=False)
@@ -252,7 +244,7 @@ class _Canonical:
                 self.put(_head(tag, length))
                 self.put_value(value, position)
         if is_open:
-            raise UnreadableObject("it is cut short within an item")
+            raise UnreadableObject("it is truncated within an item")
         return position
 
     def _put_open(self, tag: int, vr: bytes, start: int, stop: int, *, implicit: bool, depth: int) -> int:
@@ -261,7 +253,7 @@ class _Canonical:
         if vr in (b"OB", b"OW"):
             return self._put_fragments(start, stop)
         if not implicit and vr not in (b"SQ", b"UN"):
-            raise UnreadableObject("an element that is no sequence has no length")
+            raise UnreadableObject("an element other than a sequence has undefined length")
         inside = implicit or vr == b"UN"  # PS3.5, section 6.2.2: then it is in implicit VR
         return self._put_items(start, stop, implicit=inside, depth=depth, is_open=True)
 
@@ -270,20 +262,20 @@ class _Canonical:
         while position < stop:
             tag, length = _item_header(self._data, position)
             position += 8
-            if tag == _SEQUENCE_END and is_open:
+            if tag == SEQUENCE_END and is_open:
                 self.put(_CLOSE)
                 return position
-            if tag != _ITEM:
-                raise UnreadableObject("something that is no item lies between its items")
+            if tag != ITEM:
+                raise UnreadableObject("an invalid tag is between its items")
             self.put(_OPEN_ITEM)
-            is_item_open = length == _UNDEFINED_LENGTH
+            is_item_open = length == UNDEFINED_LENGTH
             end = stop if is_item_open else position + length
             if end > stop:
-                raise UnreadableObject("an item ends behind its sequence")
+                raise UnreadableObject("an item ends beyond its sequence")
             position = self.put_data_set(position, end, implicit=implicit, depth=depth + 1, is_open=is_item_open)
             self.put(_CLOSE)
         if is_open:
-            raise UnreadableObject("it is cut short within a sequence")
+            raise UnreadableObject("it is truncated within a sequence")
         self.put(_CLOSE)
         return position
 
@@ -292,15 +284,15 @@ class _Canonical:
         while position < stop:
             tag, length = _item_header(self._data, position)
             position += 8
-            if tag == _SEQUENCE_END:
+            if tag == SEQUENCE_END:
                 self.put(_CLOSE)
                 return position
-            if tag != _ITEM or position + length > stop:
-                raise UnreadableObject("it is cut short within its pixel data")
+            if tag != ITEM or position + length > stop:
+                raise UnreadableObject("it is truncated within its pixel data")
             self.put(_head(tag, length))
             self.put_value(position, position + length)
             position += length
-        raise UnreadableObject("it is cut short within its pixel data")
+        raise UnreadableObject("it is truncated within its pixel data")
 
 
 def _element(data: _Bytes, position: int, *, implicit: bool) -> tuple[int, bytes, int, int]:
@@ -311,10 +303,10 @@ def _element(data: _Bytes, position: int, *, implicit: bool) -> tuple[int, bytes
         return tag, _vr_of(tag), position + 8, length
     group, number, vr, length = _explicit_fields(data, position)
     tag = group << 16 | number
-    if vr in _SHORT_FORM or tag >= _FIRST_DELIMITER:
+    if vr in _SHORT_LENGTH or tag >= FIRST_DELIMITER:
         return tag, vr, position + 8, length
     if not _is_vr(vr):
-        raise UnreadableObject("an element has no value representation")
+        raise UnreadableObject("an element has no valid VR")
     return tag, vr, position + 12, _length_field(data, position + 8)[0]
 
 
@@ -325,7 +317,7 @@ def _item_header(data: _Bytes, position: int) -> tuple[int, int]:
 
 @lru_cache(maxsize=1 << 14)
 def _vr_of(tag: int) -> bytes:
-    """The VR by the dictionary; empty where it does not know the tag."""
+    """The VR of a tag in the data dictionary; empty for an unknown tag."""
     try:
         return dictionary_VR(tag).encode()
     except KeyError:

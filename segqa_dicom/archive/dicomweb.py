@@ -1,7 +1,7 @@
-"""An archive that is asked by DICOMweb: QIDO-RS, WADO-RS, STOW-RS (PS3.18).
+"""An archive with DICOMweb services: QIDO-RS, WADO-RS, STOW-RS (PS3.18).
 
-What a server answers is not believed where it matters. Servers differ in what their statuses mean, keep old content and
-call it success, ignore filters they do not know, and hand out objects with UIDs that are paths.
+Answers are verified where it matters: servers differ in the meaning of statuses, report success although they keep an
+older content, ignore unknown filters, and return objects with paths for UIDs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
 import requests
@@ -25,45 +24,40 @@ from dicomweb_client.web import DICOMwebClient
 from segqa_dicom.archive.base import Content, Instance, Outcome, Outgoing, Series, Stored
 from segqa_dicom.archive.content import content_digest, same_content
 from segqa_dicom.archive.retrieve import Identity, file_name, retrieve
+from segqa_dicom.archive.search_results import Row, instance_of, row_key, rows_of, series_of
 from segqa_dicom.archive.stow import Answer, Claim, batches, send
 from segqa_dicom.archive.transport import Patience, peer_at
 from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.dicom.sop_classes import CT_IMAGE_STORAGE
 from segqa_dicom.dicom.uids import normalised_uid
-from segqa_dicom.errors import Inconsistent, InputError, PeerRefused, PeerUnavailable, UnreadableObject
+from segqa_dicom.errors import InputError, PeerRefused, PeerUnavailable, UnreadableObject
 
 for _name in ("dicomweb_client", "retrying"):  # they log UIDs, and a traceback for each request that fails
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
-CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 PAGE = 1000
-"""Results that are asked for at a time."""
+"""Results per request."""
 UIDS_PER_QUERY = 100
-"""In one URL: 6.5 KB, below the 8 KB that servers and proxies allow."""
+"""A URL of 6.5 KB, below the 8 KB that servers and proxies allow."""
 ROUNDS = 3
-"""How often an object is sent that the archive says it has, and has not."""
+"""Attempts to store an object that is reported as stored, but is not there."""
 INDEXING_WAITS_S = (0.3, 1.0)
-"""Some archives list an object a moment after they said that they stored it."""
+"""Some archives list an object only a moment after they report it as stored."""
 THREADS = 6
 _WHOLE_SERIES_FROM = 8
-"""Fewer instances than this are fetched one by one."""
+"""Fewer instances are retrieved one by one."""
 _MOST = 0.6
-"""A series is fetched as a whole if at least this share of it is wanted."""
+"""Least wanted fraction of a series that is retrieved as a whole."""
 _NOT_FOUND = 404
-
-_SOP_CLASS_UID, _SOP_INSTANCE_UID = "00080016", "00080018"
-_MODALITY, _INSTANCE_COUNT = "00080060", "00201209"
-_STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID = "0020000D", "0020000E"
-
-_Row = Mapping[str, Any]
 
 
 class DicomwebArchive:
-    """An `Archive` behind a DICOMweb server; any number of threads may use it.
+    """The `Archive` of a DICOMweb server; thread-safe.
 
     url : root of DICOMweb, e.g. ``http://host:8042/dicom-web``
-    timeout_s : the longest silence within an answer
-    patience : how long what failed for the moment is tried again; nothing else here tries again
-    scratch : where objects lie while they are compared; the system's folder for temporary files if None
+    timeout_s : read timeout
+    patience : retry policy of all requests
+    scratch : folder for objects that are compared; None = the system's temporary folder
     """
 
     def __init__(
@@ -101,7 +95,7 @@ class DicomwebArchive:
         series_instance_uid: str | None = None,
         modality: str | None = None,
     ) -> list[Series]:
-        """Series that match all of what is given; everything if nothing is."""
+        """As `Archive.list_series`."""
         if study_instance_uid is not None:
             study_instance_uid = normalised_uid(study_instance_uid, what="Study Instance UID")
         if series_instance_uid is not None:
@@ -109,16 +103,11 @@ class DicomwebArchive:
         asked = {"SeriesInstanceUID": series_instance_uid, "Modality": modality}
         filters = {name: value for name, value in asked.items() if value is not None}
 
-        def page(offset: int) -> Sequence[_Row]:
-            found: Sequence[_Row] = self._client.search_for_series(
-                study_instance_uid=study_instance_uid, limit=PAGE, offset=offset, search_filters=filters or None
-            )
-            return found
-
+        search = partial(self._client.search_for_series, study_instance_uid, limit=PAGE, search_filters=filters or None)
         found: dict[tuple[str, str], Series] = {}
-        for row in self._rows(page):
-            series = _series(row, study_instance_uid)
-            # Servers answer with everything to filters that they do not know.
+        for row in self._rows(lambda offset: search(offset=offset)):
+            series = series_of(row, study_instance_uid)
+            # Servers ignore unknown filters.
             if (
                 series
                 and series_instance_uid in (None, series.series_instance_uid)
@@ -129,25 +118,20 @@ class DicomwebArchive:
         return list(found.values())
 
     def list_instances(self, study_instance_uid: str, series_instance_uid: str) -> list[Instance]:
-        """All instances of a series, in any order; empty if there is no such series."""
+        """As `Archive.list_instances`."""
         study_instance_uid = normalised_uid(study_instance_uid, what="Study Instance UID")
         series_instance_uid = normalised_uid(series_instance_uid, what="Series Instance UID")
 
-        def page(offset: int) -> Sequence[_Row]:
-            found: Sequence[_Row] = self._client.search_for_instances(
-                study_instance_uid, series_instance_uid, limit=PAGE, offset=offset
-            )
-            return found
-
-        rows = self._rows(page)
-        instances = (_instance(row, study_instance_uid, series_instance_uid) for row in rows)
+        search = partial(self._client.search_for_instances, study_instance_uid, series_instance_uid, limit=PAGE)
+        rows = self._rows(lambda offset: search(offset=offset))
+        instances = (instance_of(row, study_instance_uid, series_instance_uid) for row in rows)
         asked = (study_instance_uid, series_instance_uid)
         return _different(
             one for one in instances if one and (one.study_instance_uid, one.series_instance_uid) == asked
         )
 
     def find_instances(self, sop_instance_uids: Iterable[str]) -> list[Instance]:
-        """Those of the instances that are there; one that lies in several series is given for each."""
+        """As `Archive.find_instances`; an instance of several series is returned for each."""
         wanted = list(dict.fromkeys(sop_instance_uids))
         if len(wanted) > 1 and not self._knows_uid_lists():
             with ThreadPoolExecutor(THREADS) as threads:
@@ -156,12 +140,12 @@ class DicomwebArchive:
         return _different(itertools.chain.from_iterable(map(self._find, chunks)))
 
     def _knows_uid_lists(self) -> bool:
-        """Whether the server matches lists of UIDs; found out once, with an instance that is there."""
+        """Whether the server supports UID list matching; tested once with an archived instance."""
         if self._takes_uid_lists is None:
             rows = self.patience.again(lambda: self._search({"limit": "1"}))
-            some = next((one for row in rows if (one := _instance(row))), None)
+            some = next((one for row in rows if (one := instance_of(row))), None)
             if some is None:
-                return True  # an empty archive has none of the list either
+                return True  # an empty archive
             try:
                 found = self._find([some.sop_instance_uid, "2.25.0"])
             except PeerRefused:
@@ -175,7 +159,7 @@ class DicomwebArchive:
         found: list[Instance] = []
         missing = set(wanted)
         for row in self._rows(lambda offset: self._search(query | ({"offset": str(offset)} if offset else {}))):
-            if (one := _instance(row)) is None:
+            if (one := instance_of(row)) is None:
                 continue
             if one.sop_instance_uid not in wanted:
                 raise PeerRefused(f"{self.url} does not search by SOP Instance UID: it answers with other instances")
@@ -185,41 +169,40 @@ class DicomwebArchive:
                 break  # else another page would be asked for
         return found
 
-    def _search(self, query: Mapping[str, str]) -> list[_Row]:
+    def _search(self, query: Mapping[str, str]) -> list[Row]:
         # dicomweb-client would send commas as %2C, which Orthanc's older plugin takes literally.
         path = f"/instances?{urlencode(query, safe=',')}"
-        return _rows_of(self.peer.json("GET", path, accept="application/dicom+json") or [])
+        return rows_of(self.peer.json("GET", path, accept="application/dicom+json") or [])
 
-    def _rows(self, page: Callable[[int], Sequence[_Row]]) -> Iterator[_Row]:
-        """All rows of a search, whatever number of them the server gives at a time."""
+    def _rows(self, page: Callable[[int], Sequence[Row]]) -> Iterator[Row]:
+        """All rows of a search, whatever the page size of the server."""
         seen: set[object] = set()
 
-        def ask(offset: int) -> list[_Row]:
+        def ask(offset: int) -> list[Row]:
             with self.peer.translated():
                 try:
-                    return _rows_of(page(offset))
+                    return rows_of(page(offset))
                 except requests.HTTPError as error:
                     if error.response is None or error.response.status_code != _NOT_FOUND:
                         raise
-            self._search({"limit": "1"})  # raises if it is not the study that is not there, but DICOMweb
+            self._search({"limit": "1"})  # raises if DICOMweb is missing, not the study
             return []
 
         offset = 0
         while rows := self.patience.again(partial(ask, offset)):
-            fresh = [row for row in rows if _key(row) not in seen]
+            fresh = [row for row in rows if row_key(row) not in seen]
             if not fresh:
-                return  # the server does not know `offset`
+                return  # the server ignores `offset`
             yield from fresh
-            seen.update(map(_key, fresh))
+            seen.update(map(row_key, fresh))
             offset += len(rows)
 
     # --- WADO-RS
 
     def fetch(self, instances: Sequence[Instance], folder: Path) -> dict[str, Path]:
-        """Files of instances in `folder`, by SOP Instance UID; what is not there is left out.
+        """As `Archive.fetch`, into `folder`.
 
-        Raises `UnreadableObject` if the archive's object is not DICOM, `PeerRefused` if it is another one than asked
-        for, beside what every method raises.
+        Also raises `UnreadableObject` for an object that is not DICOM, `PeerRefused` for one that was not requested.
         """
         folder.mkdir(parents=True, exist_ok=True)
         wanted = {one.sop_instance_uid: one for one in instances}
@@ -228,7 +211,7 @@ class DicomwebArchive:
             if len(group) >= _WHOLE_SERIES_FROM and self._is_most(study, series, len(group)):
                 self._fetch_series(study, series, {one.sop_instance_uid for one in group}, folder, found)
         missing = [one for uid, one in wanted.items() if uid not in found]
-        with ThreadPoolExecutor(THREADS) as threads:  # after a failure `map` begins nothing more
+        with ThreadPoolExecutor(THREADS) as threads:  # `map` starts no call after a failure
             paths = list(threads.map(lambda one: self._fetch_one(one, folder), missing))
         return found | {one.sop_instance_uid: path for one, path in zip(missing, paths, strict=True) if path}
 
@@ -238,7 +221,7 @@ class DicomwebArchive:
         return total is not None and count >= _MOST * total
 
     def _fetch_series(self, study: str, series: str, wanted: set[str], folder: Path, found: dict[str, Path]) -> None:
-        """Fetch a series by one request; what that does not bring is fetched one by one."""
+        """Retrieve a series by one request; missing instances are retrieved one by one."""
 
         def keep(identity: Identity) -> Path | None:
             uid = identity[2]
@@ -250,7 +233,7 @@ class DicomwebArchive:
         try:
             retrieve(self.peer, _path(study, series), folder, self.limits, keep)
         except PeerUnavailable:
-            return  # cut short; who asks for the rest finds out whether the archive is gone
+            return  # truncated; the next requests show whether the archive is available
 
     def _fetch_one(self, one: Instance, folder: Path) -> Path | None:
         target = folder / file_name(one.sop_instance_uid)
@@ -274,13 +257,12 @@ class DicomwebArchive:
     # --- STOW-RS
 
     def store(self, objects: Sequence[Outgoing]) -> list[Stored]:
-        """Store objects, and say what became of each, in their order.
+        """As `Archive.store`.
 
-        The archive is asked first what it has: that is not sent again, but compared. The rest is sent, and whatever
-        the archive says then, it is asked again. Objects other than CT images are read back and compared; CT images,
-        which are many and large, are only looked up: the archive did not have them before, so that it can have no other
-        content, and that they were sent whole their length made sure. What is not there is sent again, up to `ROUNDS`
-        times; then `PeerUnavailable`.
+        Objects that the archive has are compared, not sent. The others are sent and, whatever the answer, looked up
+        again: CT images, which are many and large, by UID only, because the archive had no other content of them and
+        Content-Length ensures that they arrived complete; other objects are read back and compared. Missing objects are
+        sent up to `ROUNDS` times before `PeerUnavailable` is raised.
         """
         first = {one.instance.sop_instance_uid: one for one in reversed(objects)}
         there = {one.sop_instance_uid: one for one in self.find_instances(first)}
@@ -302,9 +284,9 @@ class DicomwebArchive:
         ]
 
     def _round(self, waiting: list[Outgoing], settled: dict[str, Stored], *, attempt: int) -> list[Outgoing]:
-        """Send objects and confirm them; returns those of which nothing is certain yet."""
+        """Send objects and confirm them; returns those without a certain outcome."""
         answers: dict[str, Answer] = {}
-        # From the second round on each for itself: then one bad object cannot make others fail.
+        # One by one from the second round on, so that one invalid object cannot make others fail.
         for batch in batches(waiting) if attempt == 0 else ([one] for one in waiting):
             answers |= send(self.peer, batch, self.patience)
         missing = self._confirm(waiting, settled)
@@ -323,7 +305,7 @@ class DicomwebArchive:
         return again
 
     def _confirm(self, objects: Sequence[Outgoing], settled: dict[str, Stored]) -> list[Outgoing]:
-        """Settle those of the objects that are there now, and return the others."""
+        """Note the outcome of objects that are archived now, and return the others."""
         images = [one for one in objects if one.instance.sop_class_uid == CT_IMAGE_STORAGE]
         settled |= {uid: Stored(uid, Outcome.STORED) for uid in self._present(images)}
         others = [one for one in objects if one.instance.sop_class_uid != CT_IMAGE_STORAGE]
@@ -331,7 +313,7 @@ class DicomwebArchive:
         return [one for one in objects if one.instance.sop_instance_uid not in settled]
 
     def _present(self, objects: Sequence[Outgoing]) -> set[str]:
-        """Those of the objects that the archive has in the series where they belong."""
+        """UIDs of the objects that the archive has in their series."""
         present: set[Instance] = set()
         few: list[Instance] = []
         for (study, series), group in _by_series(one.instance for one in objects).items():
@@ -347,10 +329,10 @@ class DicomwebArchive:
     def _compared(
         self, objects: Sequence[Outgoing], there: Mapping[str, Instance], *, before: bool
     ) -> dict[str, Stored]:
-        """Outcomes of objects by comparing what is there with what was to be stored.
+        """Outcomes of objects by comparison with the archived content; without those that are not archived.
 
-        there : where they are, as far as that is known; others are where they say, or not at all, and then left out
-        before : they were there before anything was sent
+        there : known identities of archived objects, which may be in another series
+        before : whether they were archived before the request
         """
         outcomes: dict[str, Stored] = {}
         for batch in batches(objects):
@@ -366,7 +348,7 @@ class DicomwebArchive:
     def _outcome(self, one: Outgoing, kept: Path | None, *, before: bool) -> Stored:
         uid = one.instance.sop_instance_uid
         if kept is None:
-            reason = "the archive lists it, but does not give it out: it may hold two objects with this UID"
+            reason = "the archive lists it, but does not return it: it may have two objects with this UID"
             return Stored(uid, Outcome.CONFLICT, reason, refused_digest=self._digest(one.content))
         if self._is_same(kept, one.content):
             return Stored(uid, Outcome.ALREADY_THERE if before else Outcome.STORED)
@@ -401,46 +383,3 @@ def _by_series(instances: Iterable[Instance]) -> dict[tuple[str, str], list[Inst
 
 def _different(instances: Iterable[Instance]) -> list[Instance]:
     return list(dict.fromkeys(instances))
-
-
-def _rows_of(answer: object) -> list[_Row]:
-    if isinstance(answer, list) and all(isinstance(row, dict) for row in answer):
-        return answer
-    raise PeerRefused("the archive does not answer with DICOM JSON: is its URL the root of DICOMweb?")
-
-
-def _text(row: _Row, tag: str) -> str:
-    """The value of an element of DICOM JSON as text, several joined by a backslash; empty if there is none."""
-    element = row.get(tag)
-    values = element.get("Value") if isinstance(element, dict) else None
-    return "\\".join(str(value) for value in values).strip(" \0") if isinstance(values, list) else ""
-
-
-def _key(row: _Row) -> tuple[str, ...]:
-    return tuple(_text(row, tag) for tag in (_STUDY_INSTANCE_UID, _SERIES_INSTANCE_UID, _SOP_INSTANCE_UID))
-
-
-def _instance(row: _Row, study: str = "", series: str = "") -> Instance | None:
-    """An instance from a search result; None if its UIDs are no UIDs, because then it cannot be asked for."""
-    try:
-        return Instance(
-            normalised_uid(_text(row, _STUDY_INSTANCE_UID) or study, what="Study Instance UID"),
-            normalised_uid(_text(row, _SERIES_INSTANCE_UID) or series, what="Series Instance UID"),
-            normalised_uid(_text(row, _SOP_INSTANCE_UID), what="SOP Instance UID"),
-            normalised_uid(_text(row, _SOP_CLASS_UID), what="SOP Class UID"),
-        )
-    except Inconsistent:
-        return None
-
-
-def _series(row: _Row, study: str | None) -> Series | None:
-    count = _text(row, _INSTANCE_COUNT)
-    try:
-        return Series(
-            normalised_uid(_text(row, _STUDY_INSTANCE_UID) or study, what="Study Instance UID"),
-            normalised_uid(_text(row, _SERIES_INSTANCE_UID), what="Series Instance UID"),
-            _text(row, _MODALITY),
-            int(count) if count.isdigit() else None,
-        )
-    except Inconsistent:
-        return None

@@ -1,7 +1,7 @@
-"""What is new in an archive: Orthanc keeps a list of changes, other archives are looked over by their series.
+"""Changes of an archive: Orthanc's list of changes, the index of a folder, or a comparison of all series.
 
-A feed is asked again and again with the cursor that it gave last time; whoever stores that cursor together with what it
-was told misses nothing. A feed may tell something twice.
+A feed is polled with the cursor of its last answer. A client that stores this cursor together with the changes misses
+none. A feed may report a change twice.
 """
 
 from __future__ import annotations
@@ -25,21 +25,20 @@ WATCHED_MODALITIES = ("CT", "SEG", "SR")
 _PARENTS_KEPT = 10_000
 
 _ONCE_MORE = Patience(attempts=2, first_wait_s=0.1)
-"""Orthanc closes a connection that is idle for a second, perhaps just when the next question is sent. What fails longer
-is left to whoever watches the feed, who asks again anyway."""
+"""Orthanc closes a connection that is idle for a second, perhaps just when the next request is sent. Longer
+failures are for the caller, who polls again anyway."""
 
 _Resource = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What came since a cursor.
+    """Changes since a cursor.
 
-    instances : new ones, as far as the archive tells
-    touched_series : series in which something may be new, to be looked into by `Archive.list_instances`; a hint only,
-        where `instances` are told as well
-    cursor : for the next question
-    done : whether that was all, so that there is no need to ask again at once
+    instances : new instances, if the archive reports them
+    touched_series : series with possibly new instances, for `Archive.list_instances`
+    cursor : for the next call
+    done : whether there are no more changes for now
     """
 
     instances: tuple[Instance, ...]
@@ -49,17 +48,17 @@ class News:
 
 
 class Feed(Protocol):
-    """Tells what is new. May be called from several threads at a time."""
+    """A source of changes; thread-safe."""
 
     def news(self, cursor: str, limit: int) -> News:
-        """What came after `cursor` (empty = from the beginning), at most `limit` changes.
+        """At most `limit` changes after `cursor` (empty = from the beginning).
 
-        Raises `PeerUnavailable` if the archive cannot be asked now, `PeerRefused` if it never answers that.
+        Raises `PeerUnavailable` if the archive does not answer now, `PeerRefused` if it does not support the request.
         """
 
 
 class OrthancFeed:
-    """Orthanc's list of changes, which outlives crashes and is complete.
+    """Orthanc's list of changes, which is complete and survives crashes.
 
     rest_url : root of Orthanc's own REST interface, e.g. ``http://host:8042``
     """
@@ -69,10 +68,10 @@ class OrthancFeed:
         self._series: OrderedDict[str, Series] = OrderedDict()
 
     def news(self, cursor: str, limit: int) -> News:
-        """New instances, and series of which Orthanc says that they are stable.
+        """New instances, and series that became stable.
 
-        Stable is a hint only: after a crash it never says so. The cursor names the last change by number and content;
-        if the list is another one, because Orthanc was set up anew, everything is told from the beginning.
+        "Stable" is only a hint, which is missing after a crash. The cursor has number and digest of the last change; if
+        the list is another one, because Orthanc was reinstalled, all changes are reported from the beginning.
         """
         number, mark = _position(cursor)
         changes, last, done = self._changes(max(number - 1, 0), max(limit, 1) + (number > 0))
@@ -97,7 +96,7 @@ class OrthancFeed:
         return changes, int(answer.get("Last", 0)), bool(answer.get("Done", True))
 
     def _instances(self, names: Sequence[str]) -> tuple[Instance, ...]:
-        """Instances by Orthanc's names of them, without those that were deleted meanwhile."""
+        """Instances by their Orthanc identifiers, without those that were deleted meanwhile."""
         found = self._resources(names)
         series = self._known_series(str(one.get("ParentSeries", "")) for one in found)
         instances = (_instance(one, series.get(str(one.get("ParentSeries", "")))) for one in found)
@@ -109,7 +108,7 @@ class OrthancFeed:
         return tuple(dict.fromkeys(self._known_series(names).values()))
 
     def _known_series(self, names: Iterable[str]) -> dict[str, Series]:
-        """Series by Orthanc's names of them; asked for once."""
+        """Series by their Orthanc identifiers, each requested once."""
         wanted = dict.fromkeys(name for name in names if name)
         known = {name: series for name in wanted if (series := self._series.get(name))}
         fresh = self._resources([name for name in wanted if name not in known])
@@ -124,7 +123,7 @@ class OrthancFeed:
         return known
 
     def _resources(self, names: Sequence[str]) -> list[_Resource]:
-        """What Orthanc knows of resources, all by one request; those that are gone are left out."""
+        """Resources by one request, without those that were deleted."""
         if not names:
             return []
         asked = {"Resources": list(names), "Metadata": True}
@@ -135,7 +134,7 @@ class OrthancFeed:
 
 
 class FolderFeed:
-    """A folder archive, by the rows of its index. Instances that are gone are not told of."""
+    """The index of a folder archive; deleted instances are not reported."""
 
     def __init__(self, archive: FolderArchive) -> None:
         self._archive = archive
@@ -143,8 +142,8 @@ class FolderFeed:
     def news(self, cursor: str, limit: int) -> News:
         """New instances, each once.
 
-        The cursor is the number of the last row, and the mark of the index: where that was made anew, and so numbers
-        mean other instances, everything is told from the beginning.
+        The cursor has the number of the last row and the mark of the index. If the index was rebuilt, so that numbers
+        belong to other instances, all are reported from the beginning.
         """
         number, mark = _position(cursor)
         limit = max(limit, 1)
@@ -157,10 +156,10 @@ class FolderFeed:
 
 
 class QidoFeed:
-    """For archives without a list of changes: all series of some modalities, compared with those seen before.
+    """All series of some modalities, compared with the last time, for archives without a list of changes.
 
-    What is compared is the number of instances of each series, so that one question per modality does; an instance that
-    takes the place of another one is not noticed, nor is anything in a series whose number the archive does not tell.
+    Compared is Number of Series Related Instances, so that one query per modality is enough. The replacement of an
+    instance is not noticed, nor a change in a series whose number the archive does not report.
     """
 
     def __init__(self, archive: Archive, modalities: Sequence[str] = WATCHED_MODALITIES) -> None:
@@ -168,7 +167,7 @@ class QidoFeed:
         self._modalities = tuple(modalities)
 
     def news(self, cursor: str, limit: int) -> News:
-        """Series that are new or have another number of instances; no instances.
+        """New series and those with another number of instances.
 
         The cursor is JSON: the number of instances by the first 16 digits of the SHA-256 of the series' UIDs.
         """
@@ -192,12 +191,12 @@ def feed_for(
     timeout_s: float = 300,
     modalities: Sequence[str] = WATCHED_MODALITIES,
 ) -> Feed:
-    """The feed of the archive at a DICOMweb URL: `OrthancFeed` if it is an Orthanc whose REST interface is reachable.
+    """The feed of the archive at a DICOMweb URL: `OrthancFeed` if Orthanc's REST interface is reachable.
 
-    modalities : of the series that are watched where there is no list of changes
+    modalities : of the series that `QidoFeed` compares
 
-    That is looked for one level above DICOMweb, where it is unless somebody put a proxy before it.
-    Raises `PeerUnavailable` if nobody answers, because then nothing is known.
+    The REST interface is expected one level above DICOMweb, where it is without a proxy.
+    Raises `PeerUnavailable` if the archive does not answer.
     """
     parts = urlsplit(archive_url)
     above = parts.path.rstrip("/").rpartition("/")[0]
@@ -229,7 +228,7 @@ def _number(change: _Resource) -> int:
 
 
 def _mark(change: _Resource) -> str:
-    """What tells a change from one with the same number in another list."""
+    """A digest that differs for a change with the same number in another list."""
     text = "|".join(str(change.get(key, "")) for key in ("ChangeType", "ID", "Date"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -244,7 +243,7 @@ def _tag(resource: _Resource, keyword: str) -> str:
 
 
 def _instance(resource: _Resource, series: Series | None) -> Instance | None:
-    """None if its series is gone, or if its UIDs are no UIDs, because then it cannot be asked for."""
+    """The instance; None if its series was deleted or a UID is invalid."""
     metadata = resource.get("Metadata")
     sop_class = metadata.get("SopClassUid", "") if isinstance(metadata, dict) else ""
     if series is None:

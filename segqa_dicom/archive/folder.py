@@ -1,57 +1,47 @@
-"""The embedded archive: a folder of DICOM files, and an index beside them.
+"""The embedded archive: a folder of DICOM files with an SQLite index.
 
 ::
 
     objects/ab/abcd….dcm     the objects, named by the SHA-256 of their SOP Instance UID: no UID becomes a path
     conflicts/               contents that were refused because another one has their SOP Instance UID
-    deleted/                 what was taken out, see `folder_deletion`
+    deleted/                 deleted objects, see `folder_deletion`
     incoming/                files being written
-    index.sqlite3            made anew from `objects` whenever it is missing, damaged or of another version
+    index.sqlite3            rebuilt from `objects` when it is missing, damaged or of another version
 
-The files are the truth. A file gets its name only when its bytes are on the disk, and its row in the index after that;
-so a row always has its file, and a file without a row is what a crash left of an object whose sender got no answer. It
-is harmless, and used when the object is sent again.
+A file gets its name when its bytes are on the disk, and its row in the index after that. So each row has its file; a
+file without a row was left by a crash, its sender got no answer, and it is used when the object is sent again.
 """
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import os
-import secrets
-import shutil
 import sqlite3
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from segqa_dicom import log
-from segqa_dicom.archive.base import Instance, Outcome, Outgoing, Series, Stored
+from segqa_dicom.archive.base import Header, Instance, Outcome, Outgoing, Series, Stored
 from segqa_dicom.archive.content import content_digest, same_content
 from segqa_dicom.archive.folder_deletion import Deletions, remove
+from segqa_dicom.archive.folder_files import ENDING, Files, disk, name_of, synchronise
 from segqa_dicom.archive.folder_index import Entry, Index, Row, add, find
 from segqa_dicom.archive.folder_keys import JsonAttribute, identity, read_header
 from segqa_dicom.archive.folder_search import Question, answer
 from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.dicom.opening import file_digest, untranslated_file_digest
-from segqa_dicom.errors import ConfigurationError, Inconsistent, InputError, PeerUnavailable
+from segqa_dicom.errors import Inconsistent, InputError
 from segqa_dicom.progress import Progress, silent
 
-_ENDING = ".dcm"
-_LEFTOVER_S = 86_400
-"""Nothing is written for so long; what is older in `incoming` was left by a process that died."""
 _BATCH = 500
-_DISK_THREADS = 16
 _DIGEST_THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Reindexed:
-    """What `FolderArchive.reindex` found: files in all, rows added and removed, files that cannot be used."""
+    """Result of `FolderArchive.reindex`: all files, rows added and removed, and files that cannot be indexed."""
 
     files: int
     added: int
@@ -61,9 +51,9 @@ class Reindexed:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """An object that may be stored, in a file that nobody changes.
+    """An object that can be stored, in a file that does not change.
 
-    is_new : whether that file was just written, and is not on the disk yet
+    is_new : whether the file was just written, and is not on the disk yet
     """
 
     path: Path
@@ -72,11 +62,11 @@ class _Prepared:
 
 
 class FolderArchive:
-    """An archive in a folder; see the module for how it is laid out.
+    """An archive in a folder, with the layout described in the module.
 
-    Threads and processes may use it at the same time, on one machine; a fork is fine.
+    Safe for several threads and processes of one machine, and for forks.
 
-    folder : is made if it does not exist
+    folder : created if it does not exist
     linkable : folders, beside `folder` itself, whose files are on the disk and never changed (an inbox, an outbox);
         what lies there is stored as a hard link and not as a copy
     limits : objects above them are refused
@@ -87,25 +77,19 @@ class FolderArchive:
     def __init__(self, folder: Path, *, linkable: Sequence[Path] = (), limits: Limits | None = None) -> None:
         self.folder = folder
         self._limits = limits or Limits()
-        self._objects, self._conflicts = folder / "objects", folder / "conflicts"
-        self._incoming = folder / "incoming"
-        with _disk(folder):
-            for part in (self._objects, self._conflicts, self._incoming):
-                part.mkdir(parents=True, exist_ok=True)
-            self._remove_leftovers()
-            self._device = self._objects.stat().st_dev
-            self._linkable = tuple(one.resolve() for one in (folder, *linkable))
+        with disk(folder):
+            self._files = Files(folder, linkable)
         self._index = Index(folder / "index.sqlite3", self._fill)
-        with _disk(folder):
+        with disk(folder):
             self._index.rows("SELECT 1 FROM study LIMIT 1")
-            self._deletions = Deletions(folder / "deleted", self._index, self._place, _synchronise)
+            self._deletions = Deletions(folder / "deleted", self._index, self._files.path)
             self._deletions.finish()
 
     def close(self) -> None:
-        """Close the index; for when no thread uses the archive any more."""
+        """Close the index, when no thread uses the archive any more."""
         self._index.close()
 
-    # Questions
+    # Queries
 
     def list_series(
         self,
@@ -122,7 +106,7 @@ class FolderArchive:
         )
         conditions = [(column, value) for column, value in given if value is not None]
         where = " AND ".join(f"{column} = ?" for column, _ in conditions) or "1"
-        with _disk(self.folder):
+        with disk(self.folder):
             rows = self._index.rows(
                 "SELECT StudyInstanceUID, SeriesInstanceUID, Modality,"  # noqa: S608 - columns named above
                 " (SELECT COUNT(*) FROM instance WHERE instance.series = series.id)"
@@ -137,22 +121,22 @@ class FolderArchive:
 
     def find_instances(self, sop_instance_uids: Iterable[str]) -> list[Instance]:
         """As `Archive.find_instances`."""
-        with _disk(self.folder):
+        with disk(self.folder):
             return [row.instance for row in self._index.find(list(dict.fromkeys(sop_instance_uids)))]
 
     def fetch(self, instances: Sequence[Instance], folder: Path) -> dict[str, Path]:  # noqa: ARG002 - part of the protocol
         """As `Archive.fetch`: the files where they lie; nothing is copied into `folder`."""
         found = self.find_instances(instance.sop_instance_uid for instance in instances)
-        return {one.sop_instance_uid: self._place(one.sop_instance_uid) for one in found}
+        return {one.sop_instance_uid: self._files.path(one.sop_instance_uid) for one in found}
 
     def search(self, question: Question) -> list[dict[str, JsonAttribute]]:
-        """Answers to a question as DICOM JSON objects; raises `folder_search.UnsupportedQuestion`."""
-        with _disk(self.folder), self._index.translated():
+        """Results of a query as DICOM JSON objects; raises `folder_search.UnsupportedQuestion`."""
+        with disk(self.folder), self._index.translated():
             return answer(self._index.connection(), question)
 
     def rows_of(self, study_instance_uid: str, series_instance_uid: str = "", sop_instance_uid: str = "") -> list[Row]:
-        """Instances of a study, a series, or the one that is named, with what the index knows of their encoding."""
-        with _disk(self.folder):
+        """Instances of a study, a series, or one of them, with their encoding."""
+        with disk(self.folder):
             if not sop_instance_uid:
                 return self._index.instances_of(study_instance_uid, series_instance_uid)
             wanted = (study_instance_uid, series_instance_uid)
@@ -163,34 +147,34 @@ class FolderArchive:
             ]
 
     def count_of_classes(self, beginning: str) -> int:
-        """Number of instances whose SOP Class UID begins so."""
+        """Number of instances whose SOP Class UID has a prefix."""
         sql = "SELECT COUNT(*) FROM instance WHERE SOPClassUID >= ? AND SOPClassUID < ?"
-        with _disk(self.folder):
+        with disk(self.folder):
             return int(self._index.rows(sql, (beginning, f"{beginning}:"))[0][0])  # ":" follows "9"
 
     def arrived_after(self, number: int, limit: int) -> tuple[str, list[tuple[int, Instance]]]:
-        """Instances that came after the one with a number, with theirs; and the mark of the index that gave these."""
-        with _disk(self.folder):
+        """Instances added after a number, with their numbers; and the mark of the index, which a rebuild changes."""
+        with disk(self.folder):
             return self._index.arrived_after(number, limit)
 
     def path_of(self, sop_instance_uid: str) -> Path | None:
-        """The file of an instance; None if it is not there."""
-        return self._place(sop_instance_uid) if self.find_instances([sop_instance_uid]) else None
+        """The file of an instance; None if it is not archived."""
+        return self._files.path(sop_instance_uid) if self.find_instances([sop_instance_uid]) else None
 
     # Storing
 
     def store(self, objects: Sequence[Outgoing]) -> list[Stored]:
         """As `Archive.store`: one transaction, after all files are on the disk.
 
-        A content that is in conflict with the one that is there is kept in `conflicts`, for people to look at. Raises
+        A content that conflicts with the archived one is kept in `conflicts`. Raises
         `ConfigurationError` if the folder cannot be written, `PeerUnavailable` if its disk is full or fails.
         """
-        with _disk(self.folder), ExitStack() as temporary:
+        with disk(self.folder), ExitStack() as temporary:
             prepared = self._all_prepared(objects, temporary)
             waiting = [one for one in prepared if isinstance(one, _Prepared)]
             if not waiting:
                 return [one for one in prepared if isinstance(one, Stored)]
-            _synchronise([one.path for one in waiting if one.is_new])
+            synchronise([one.path for one in waiting if one.is_new])
             with self._index.writing() as connection:
                 there = _digests(find(connection, [one.entry.instance.sop_instance_uid for one in waiting]))
                 changed: set[Path] = set()
@@ -198,14 +182,15 @@ class FolderArchive:
                     self._put(connection, one, there, changed) if isinstance(one, _Prepared) else one
                     for one in prepared
                 ]
-                _synchronise(sorted(changed))
+                synchronise(sorted(changed))
             return stored
 
     def _all_prepared(self, objects: Sequence[Outgoing], temporary: ExitStack) -> list[_Prepared | Stored]:
         there = _digests(self._index.find([one.instance.sop_instance_uid for one in objects]))
-        linkable = {folder: self._may_be_linked(folder) for folder in _folders(objects)}
+        linkable = {folder: self._files.is_linkable(folder) for folder in _folders(objects)}
         paths = [
-            one.content if isinstance(one.content, Path) else self._written(one.content, temporary) for one in objects
+            one.content if isinstance(one.content, Path) else self._files.written(one.content, temporary)
+            for one in objects
         ]
         # Half of the work is SHA-256, which other cores can do while this thread looks at the headers.
         with ThreadPoolExecutor(_DIGEST_THREADS) as pool:
@@ -224,10 +209,10 @@ class FolderArchive:
         linkable: Mapping[Path, bool],
         temporary: ExitStack,
     ) -> _Prepared | Stored:
-        """The object in a file that can be linked, checked by itself; or why it is refused, or that it is there."""
+        """The checked object in a file that can be linked; or its outcome, if it is refused or already there."""
         uid = outgoing.instance.sop_instance_uid
         try:
-            entry = self._entry(path, digest.result)
+            entry = self._entry(path, digest.result, outgoing.header)
             _check_identity(outgoing.instance, entry.instance)
         except InputError as error:
             return Stored(uid, Outcome.REFUSED, str(error))
@@ -235,28 +220,17 @@ class FolderArchive:
             return Stored(uid, Outcome.ALREADY_THERE)
         is_linkable = isinstance(outgoing.content, Path) and linkable[path.parent] and not path.is_symlink()
         if isinstance(outgoing.content, Path) and not is_linkable:
-            path = self._copied(path, entry.digest, temporary)
+            path = self._files.copied(path, entry.digest, temporary)
         return _Prepared(path, entry, is_new=not is_linkable)
 
-    def _may_be_linked(self, folder: Path) -> bool:
-        """Whether files of a folder may become files of the archive."""
-        resolved = folder.resolve()
-        if not any(resolved.is_relative_to(one) for one in self._linkable):
-            return False
-        return resolved.stat().st_dev == self._device
+    def _entry(self, path: Path, digest: Callable[[], str], header: Header | None = None) -> Entry:
+        """The index entry of a file; raises `InputError` for a file that cannot be stored, `OSError`.
 
-    def _copied(self, path: Path, digest: str, temporary: ExitStack) -> Path:
-        copy = self._temporary(temporary)
-        shutil.copyfile(path, copy)
-        if file_digest(copy) != digest:
-            raise PeerUnavailable(f"{path.name} was changed while it was stored; try again when it is complete")
-        return copy
-
-    def _entry(self, path: Path, digest: Callable[[], str]) -> Entry:
-        """What a file adds to the index; raises `InputError` for files that cannot be stored, `OSError`."""
+        header : of the file, if it was read already
+        """
         try:
             size_bytes = path.stat().st_size
-            header = read_header(path, self._limits)
+            header = header or read_header(path, self._limits)
             return Entry(identity(header), header, digest(), size_bytes)
         except InputError as error:
             if isinstance(error.__cause__, OSError):  # not the object's fault
@@ -264,15 +238,15 @@ class FolderArchive:
             raise
 
     def _put(self, connection: sqlite3.Connection, new: _Prepared, there: dict[str, str], changed: set[Path]) -> Stored:
-        """Store an object unless it is there.
+        """Store an object unless it is archived.
 
-        there : digests of what is there, by SOP Instance UID; gets what is added
-        changed : gets the folders that must be synchronised
+        there : digests of archived objects, by SOP Instance UID; updated
+        changed : folders to be synchronised; updated
         """
         uid = new.entry.instance.sop_instance_uid
         if uid in there:
             return self._compared(new, there[uid], changed)
-        place = self._place(uid)
+        place = self._files.path(uid)
         if place.exists():  # left by a crash; it was complete when it got its name
             left = self._entry(place, partial(file_digest, place))
             try:
@@ -289,12 +263,12 @@ class FolderArchive:
         except Inconsistent as error:
             return Stored(uid, Outcome.REFUSED, str(error))
         there[uid] = new.entry.digest
-        self._name(new, place, changed)
+        self._files.link(new.path, place, changed)
         return Stored(uid, Outcome.STORED)
 
     def _compared(self, new: _Prepared, kept_digest: str, changed: set[Path]) -> Stored:
         uid, digest = new.entry.instance.sop_instance_uid, new.entry.digest
-        there = self._place(uid)
+        there = self._files.path(uid)
         if digest == kept_digest:
             return Stored(uid, Outcome.ALREADY_THERE)
         try:  # data sets of other bytes may still say the same
@@ -303,63 +277,31 @@ class FolderArchive:
             kept_digest, refused_digest = (content_digest(path, self._limits) for path in (there, new.path))
         except InputError:  # one of them cannot be divided into elements to its end
             refused_digest = digest
-        self._name(new, self._conflicts / f"{_name_of(uid)}-{digest[:16]}{_ENDING}", changed)
+        self._files.link(new.path, self._files.conflict_path(uid, digest), changed)
         reason = "another content with this SOP Instance UID is there, and stays"
         return Stored(uid, Outcome.CONFLICT, reason, kept_digest=kept_digest, refused_digest=refused_digest)
-
-    def _name(self, new: _Prepared, place: Path, changed: set[Path]) -> None:
-        """Give a durable file its place in the archive, unless that is taken."""
-        if not place.parent.is_dir():
-            place.parent.mkdir(exist_ok=True)
-            changed.add(place.parent.parent)
-        changed.add(place.parent)
-        with suppress(FileExistsError):
-            os.link(new.path, place)
-
-    def _written(self, content: bytes, temporary: ExitStack) -> Path:
-        path = self._temporary(temporary)
-        path.write_bytes(content)
-        return path
-
-    def _temporary(self, temporary: ExitStack) -> Path:
-        path = self._incoming / f"{secrets.token_hex(16)}{_ENDING}"
-        temporary.callback(path.unlink, missing_ok=True)
-        return path
-
-    def _place(self, sop_instance_uid: str) -> Path:
-        name = _name_of(sop_instance_uid)
-        return self._objects / name[:2] / f"{name}{_ENDING}"
-
-    def _remove_leftovers(self) -> None:
-        for entry in os.scandir(self._incoming):
-            try:
-                if entry.stat().st_mtime < time.time() - _LEFTOVER_S:
-                    Path(entry.path).unlink()
-            except FileNotFoundError:  # its writer has just finished
-                continue
 
     # Deleting
 
     def delete(self, sop_instance_uids: Iterable[str]) -> int:
-        """Take instances out of the archive for good; returns how many were there. Their files stay in `deleted`."""
-        with _disk(self.folder):
+        """Delete instances; returns the number of those that were archived. Their files are kept in `deleted`."""
+        with disk(self.folder):
             return self._deletions.delete(list(dict.fromkeys(sop_instance_uids)))
 
     # The index
 
     def reindex(self, progress: Progress = silent) -> Reindexed:
-        """Make the index agree with the files: rows for files that have none, none for files that are gone.
+        """Update the index from the files: add rows for new files, remove those of missing files.
 
-        Files that cannot be used (damaged on the disk, or in contradiction with others) are counted, logged and left
-        alone.
+        Files that cannot be indexed (damaged, or inconsistent with others) are counted and logged.
         """
-        with _disk(self.folder):
+        with disk(self.folder):
             self._index.rows("SELECT 1 FROM study LIMIT 1")
             return self._fill(progress)
 
     def _fill(self, progress: Progress = silent) -> Reindexed:
-        known = {_name_of(uid): uid for (uid,) in self._index.rows("SELECT SOPInstanceUID FROM instance")}
-        files = [(path.name.removesuffix(_ENDING), path) for path in self._files()]
+        known = {name_of(uid): uid for (uid,) in self._index.rows("SELECT SOPInstanceUID FROM instance")}
+        files = [(path.name.removesuffix(ENDING), path) for path in self._files.all()]
         missing = [path for name, path in files if name not in known]
         added = 0
         for start in range(0, len(missing), _BATCH):
@@ -394,13 +336,9 @@ class FolderArchive:
         if not sop_instance_uids:
             return 0
         with self._index.writing() as connection:
-            gone = [uid for uid in sop_instance_uids if not self._place(uid).exists()]
+            gone = [uid for uid in sop_instance_uids if not self._files.path(uid).exists()]
             remove(connection, gone)
         return len(gone)
-
-    def _files(self) -> Iterator[Path]:
-        for folder in sorted(self._objects.iterdir()):
-            yield from sorted(path for path in folder.iterdir() if path.name.endswith(_ENDING))
 
 
 def _digests(rows: Iterable[Row]) -> dict[str, str]:
@@ -412,48 +350,9 @@ def _folders(objects: Iterable[Outgoing]) -> set[Path]:
 
 
 def _check_identity(stated: Instance, found: Instance) -> None:
-    """Raise `Inconsistent` unless an object is the one that it was said to be."""
+    """Raise `Inconsistent` unless an object has the stated identity."""
     if found != stated:
         raise Inconsistent(
             f"content of {stated.sop_instance_uid} is another object (by its SOP Instance, SOP Class, Series or Study "
             "UID); send what was announced"
         )
-
-
-def _name_of(sop_instance_uid: str) -> str:
-    return hashlib.sha256(sop_instance_uid.encode()).hexdigest()
-
-
-def _synchronise(paths: Sequence[Path]) -> None:
-    """Wait until files, or the names in folders, are on the disk.
-
-    Several at a time: each waits for the disk to empty its cache, which it does for all of them at once.
-    """
-    if len(paths) < 2:
-        for path in paths:
-            _synchronise_one(path)
-        return
-    with ThreadPoolExecutor(min(len(paths), _DISK_THREADS)) as pool:
-        for _ in pool.map(_synchronise_one, paths):
-            pass
-
-
-def _synchronise_one(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _disk(folder: Path) -> Iterator[None]:
-    """Turn what the operating system says about the archive's folder into our errors."""
-    try:
-        yield
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
-        raise ConfigurationError(f"archive folder {folder} cannot be used ({error.strerror})") from error
-    except OSError as error:
-        if error.errno == errno.EROFS:
-            raise ConfigurationError(f"archive folder {folder} cannot be written ({error.strerror})") from error
-        raise PeerUnavailable(f"archive folder {folder} does not work now ({error.strerror})") from error

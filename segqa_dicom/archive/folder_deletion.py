@@ -1,13 +1,13 @@
-"""Taking instances out of a folder archive, so that a crash leaves each of them either there or away.
+"""Deletion of instances from a folder archive, atomic for each of them.
 
 ::
 
-    deleted/abcd…-1234….dcm    a file that was taken out, named by its SOP Instance UID and its digest
-    deleted/abcd….todo         it is to be taken out, and may be half way: holds the SOP Instance UID
+    deleted/abcd…-1234….dcm    a deleted file, named by its SOP Instance UID and its digest
+    deleted/abcd….todo         note of a deletion that is not finished: holds the SOP Instance UID
 
-First the note is on the disk, then the row of the index goes, then the file; then the note. A row that is there always
-has its file. Notes that a crash left are dealt with when the archive is opened: where the row is there, nothing was
-done (or the object came again), and nothing is; else the file follows it.
+The note is written to disk, then the row of the index is removed, then the file is moved, then the note is removed; so
+each row has its file. Notes left by a crash are processed when the archive is opened: if the row exists, nothing had
+been done (or the object was stored again), and the note is removed; else the file is moved.
 """
 
 from __future__ import annotations
@@ -17,26 +17,28 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from segqa_dicom.archive.folder_files import synchronise
 from segqa_dicom.archive.folder_index import Index, find
 
 _NOTE = ".todo"
+_Synchronise = Callable[[Sequence[Path]], None]
 
 
 class Deletions:
     """The folder `deleted` of an archive.
 
-    place : where the file of an instance lies
+    path_of : the path of an instance by its SOP Instance UID
     synchronise : waits until the names in folders, or files, are on the disk
     """
 
     def __init__(
-        self, folder: Path, index: Index, place: Callable[[str], Path], synchronise: Callable[[Sequence[Path]], None]
+        self, folder: Path, index: Index, path_of: Callable[[str], Path], synchronise: _Synchronise = synchronise
     ) -> None:
-        self._folder, self._index, self._place, self._synchronise = folder, index, place, synchronise
+        self._folder, self._index, self._path_of, self._synchronise = folder, index, path_of, synchronise
         folder.mkdir(parents=True, exist_ok=True)
 
     def delete(self, sop_instance_uids: Sequence[str]) -> int:
-        """Take instances out; returns how many were there. The caller translates `OSError`."""
+        """Delete instances; returns the number of those that were archived. Raises `OSError`."""
         rows = self._index.find(sop_instance_uids)
         digests = {row.instance.sop_instance_uid: row.digest for row in rows}
         if not digests:
@@ -50,18 +52,18 @@ class Deletions:
         return len(digests)
 
     def finish(self) -> None:
-        """Deal with what a crash left."""
+        """Finish deletions that a crash interrupted."""
         notes = {path.read_text(encoding="ascii"): "" for path in self._folder.glob(f"*{_NOTE}")}
         if notes:
             self._move({uid: digest for uid, digest in notes.items() if uid})
 
     def _move(self, digests: dict[str, str]) -> None:
-        """Move the files of those that have no row, which nobody else gives one meanwhile, and forget all of them."""
+        """Move the files of instances without a row, within a transaction, and remove all notes."""
         with self._index.writing() as connection:
             there = {row.instance.sop_instance_uid for row in find(connection, list(digests))}
             changed = {self._folder}
             for uid, digest in digests.items():
-                place = self._place(uid)
+                place = self._path_of(uid)
                 if uid not in there and place.exists():
                     changed.add(place.parent)
                     place.rename(self._folder / f"{place.stem}-{digest[:16] or place.stat().st_ino}{place.suffix}")
@@ -71,7 +73,7 @@ class Deletions:
                 self._note(uid).unlink()
 
     def _note(self, uid: str) -> Path:
-        return self._folder / f"{self._place(uid).stem}{_NOTE}"
+        return self._folder / f"{self._path_of(uid).stem}{_NOTE}"
 
 
 def remove(connection: sqlite3.Connection, sop_instance_uids: Sequence[str]) -> None:

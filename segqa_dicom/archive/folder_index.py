@@ -1,8 +1,7 @@
-"""The index of a folder archive: an SQLite database that can always be made anew from the files.
+"""The index of a folder archive: an SQLite database that can be rebuilt from the files.
 
-A connection belongs to one thread of one process. What replaces the whole index (it was deleted, damaged, or is of
-another version) holds the lock of the folder alone; what writes rows shares it, so that no row goes into an index that
-was just replaced.
+A connection belongs to one thread of one process. A rebuild (of a missing or damaged index, or of one of another
+version) holds an exclusive lock of the folder; writers of rows share it, so that no row goes into a replaced index.
 """
 
 from __future__ import annotations
@@ -16,16 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segqa_dicom.archive.base import Instance
-from segqa_dicom.archive.folder_keys import KEYS, REQUEST_KEYS, Header, Level
+from segqa_dicom.archive.base import Header, Instance
+from segqa_dicom.archive.folder_keys import KEYS, REQUEST_KEYS, Level
 from segqa_dicom.errors import Inconsistent, PeerUnavailable
 from segqa_dicom.sqlite_files import file_lock, is_damage, remove_files, transaction, translated
 
 SCHEMA_VERSION = 2
-"""Raise it with each change of the tables or of what `folder_keys` reads: older indexes are then made anew."""
+"""To be raised with each change of the tables or of `folder_keys`; older indexes are rebuilt."""
 _BUSY_S = 60
 _PARAMETERS = 500
-"""UIDs asked for at a time; SQLite allows 32,766 parameters, old ones 999."""
+"""UIDs per query; SQLite allows 32,766 parameters, old versions 999."""
 
 
 def _columns(level: Level) -> str:
@@ -57,9 +56,9 @@ CREATE INDEX studies_by_accession ON study (AccessionNumber);
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What an instance adds to the index.
+    """The index entry of a new instance.
 
-    digest : SHA-256 of the data set, see `reading.dataset.file_digest`
+    digest : SHA-256 of the data set, see `dicom.opening.file_digest`
     """
 
     instance: Instance
@@ -83,7 +82,7 @@ class Index:
     """The database in a file.
 
     path : of the database; the folder must exist
-    rebuild : fills an index that was found empty, of another version or damaged; called with nobody else writing
+    rebuild : fills a new index; called under the exclusive lock
     """
 
     def __init__(self, path: Path, rebuild: Callable[[], object]) -> None:
@@ -100,7 +99,7 @@ class Index:
     # Connections
 
     def connection(self) -> sqlite3.Connection:
-        """The connection of this thread to the index as it is now."""
+        """The connection of this thread to the current index."""
         if self._process != os.getpid():  # forked: SQLite forbids to touch, even to close, what the parent had opened
             self._abandoned += self._connections.values()
             self._local, self._connections, self._guard = threading.local(), {}, threading.Lock()
@@ -113,7 +112,7 @@ class Index:
         return self._open()
 
     def close(self) -> None:
-        """Close all connections; for when no thread uses them any more."""
+        """Close all connections, when no thread uses them any more."""
         if self._process == os.getpid():
             for connection in self._connections.values():
                 connection.close()
@@ -136,7 +135,7 @@ class Index:
 
     def _open(self) -> sqlite3.Connection:
         if not getattr(self._is_rebuilding, "now", False) and not self._is_sound():
-            self._make_anew()
+            self._replace()
         connection = self._connect()
         self._local.known = (connection, self._inode())
         with self._guard:
@@ -178,7 +177,7 @@ class Index:
         finally:
             connection.close()
 
-    def _make_anew(self) -> None:
+    def _replace(self) -> None:
         with self.lock(alone=True):
             if self._is_sound():  # another process did it meanwhile
                 return
@@ -188,7 +187,7 @@ class Index:
                 connection = self._open()
                 connection.executescript(_SCHEMA)
                 self._rebuild()
-                # Last, so that an index whose making was interrupted is made anew.
+                # Last, so that an interrupted rebuild is repeated.
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
                 self._forget()
             finally:
@@ -196,7 +195,7 @@ class Index:
 
     @contextmanager
     def lock(self, *, alone: bool = False) -> Iterator[None]:
-        """Hold the lock of the folder, alone or with others that do not replace the index."""
+        """Hold the lock of the folder, exclusive or shared."""
         if getattr(self._is_rebuilding, "now", False):
             yield  # this thread has it already
             return
@@ -205,17 +204,17 @@ class Index:
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """Turn SQLite's exceptions into ours; a damaged index is put aside and made anew at the next call."""
+        """Turn exceptions of SQLite into those of `errors`; a damaged index is removed and rebuilt at the next call."""
         try:
             yield
         except sqlite3.DatabaseError as error:
             if is_damage(error):
                 self._discard()
-                raise PeerUnavailable("the archive's index was damaged and is being made anew; try again") from error
+                raise PeerUnavailable("the archive's index was damaged and is being rebuilt; try again") from error
             raise translated(error, "index of the archive", self.path) from error
 
     def _discard(self) -> None:
-        """Remove the index that this thread has open, unless another has replaced it already."""
+        """Remove the index that this thread has open, unless it was replaced already."""
         known: tuple[sqlite3.Connection, int] | None = getattr(self._local, "known", None)
         with self.lock(alone=True):
             if known is None or known[1] == self._inode():
@@ -225,26 +224,26 @@ class Index:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that nobody else writes beside; committed at the end, rolled back by an exception."""
+        """An exclusive write transaction, committed at the end, rolled back by an exception."""
         with self.translated():
-            self.connection()  # makes the index anew if it must, for which it needs the lock alone
+            self.connection()  # rebuilds the index if necessary, for which it needs the exclusive lock
             with self.lock(), transaction(self.connection()) as connection:
                 yield connection
 
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """Rows of a question."""
+        """Rows of a query."""
         with self.translated():
             return self.connection().execute(sql, parameters).fetchall()
 
     def find(self, sop_instance_uids: Sequence[str]) -> list[Row]:
-        """Those of the instances that are there."""
+        """The archived instances among these."""
         with self.translated():
             return find(self.connection(), sop_instance_uids)
 
     def arrived_after(self, number: int, limit: int) -> tuple[str, list[tuple[int, Instance]]]:
-        """Instances whose rows have a higher number, in the order of their rows, and what tells this index from others.
+        """The mark of the index, and instances with a higher row number, in order.
 
-        Numbers are not used again as long as the index is not made anew; then its mark is another one.
+        Numbers are never reused within an index; a rebuilt index has another mark.
         """
         with self.translated():
             connection = self.connection()
@@ -267,7 +266,7 @@ class Index:
 
 
 def find(connection: sqlite3.Connection, sop_instance_uids: Sequence[str]) -> list[Row]:
-    """Those of the instances that are there."""
+    """The archived instances among these."""
     found: list[Row] = []
     for start in range(0, len(sop_instance_uids), _PARAMETERS):
         some = sop_instance_uids[start : start + _PARAMETERS]
@@ -287,9 +286,9 @@ def _instances(connection: sqlite3.Connection, where: str, parameters: Sequence[
 
 
 def add(connection: sqlite3.Connection, entry: Entry) -> None:
-    """Add an instance that is not there yet.
+    """Add an instance that is not archived yet.
 
-    Raises `Inconsistent` if its study is there with another Patient ID, or its series in another study.
+    Raises `Inconsistent` if its study is archived with another Patient ID, or its series in another study.
     """
     study = _study(connection, entry)
     series = _series(connection, entry)

@@ -1,11 +1,10 @@
-"""Which attributes the index of a folder archive keeps, how they are read from a header, and how they are answered.
+"""The attributes in the index of a folder archive: their keywords, how they are read, and their form in DICOM JSON.
 
-All are kept as text, several values joined by a backslash as in DICOM itself; what they mean follows from their VR.
+All are stored as text, multiple values joined by a backslash as in DICOM.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -16,17 +15,18 @@ from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
 from pydicom.valuerep import TEXT_VR_DELIMS, PersonName
 
-from segqa_dicom.archive.base import Instance
+from segqa_dicom.archive.base import Header, Instance, Outgoing
 from segqa_dicom.dicom.elements import Unfamiliar
 from segqa_dicom.dicom.headers import PlainDataset, PlainObject, open_plainly
 from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.dicom.opening import PREAMBLE_BYTES, OpenedObject, items, open_object, text, translated
 from segqa_dicom.dicom.uids import normalised_uid
+from segqa_dicom.dicom.value_representations import INTEGER_VRS
 from segqa_dicom.errors import UnreadableObject
 
 
 class Level(StrEnum):
-    """What a question asks for."""
+    """Query/Retrieve Level."""
 
     STUDY = "study"
     SERIES = "series"
@@ -37,7 +37,7 @@ class Level(StrEnum):
 class Key:
     """An attribute of the index.
 
-    is_multiple : whether it may have several values; then one that matches is enough
+    is_multiple : whether its VM allows several values, one of which has to match
     """
 
     keyword: str
@@ -85,57 +85,43 @@ KEYS: dict[Level, tuple[Key, ...]] = {
         "CompletionFlag VerificationFlag",
     ),
 }
-"""By the level that an attribute belongs to; the first is the level's UID."""
+"""Attributes by level; the first is the unique key of the level."""
 
 REQUEST_KEYS = ("ScheduledProcedureStepID", "RequestedProcedureID")
-"""Attributes of the items of Request Attributes Sequence: the only matching keys of the standard inside a sequence."""
+"""Attributes of Request Attributes Sequence: the only matching keys in a sequence (PS3.18, table 10.6.1-5)."""
 REQUEST_SEQUENCE = "RequestAttributesSequence"
 
 ALL_KEYS: dict[str, Key] = {key.keyword: key for keys in KEYS.values() for key in keys} | {
     keyword: _key(Level.SERIES, keyword) for keyword in REQUEST_KEYS
 }
 
-_WHOLE_NUMBERS = frozenset(("IS", "US", "UL", "SS", "SL"))
 _CHARACTER_SET = "SpecificCharacterSet"
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What the index keeps of an object.
-
-    values : by keyword; attributes without a value are left out
-    requests : items of Request Attributes Sequence, as values by keyword
-    """
-
-    values: Mapping[str, str]
-    requests: tuple[Mapping[str, str], ...]
-    transfer_syntax_uid: str
-
-
 def read_header(path: Path, limits: Limits) -> Header:
-    """What the index keeps of the object in a file.
+    """The header of the object in a file.
 
-    Raises `UnreadableObject` and `LimitExceeded` as `reading.dataset.open_object` does, and for a file that ends inside
-    its pixel data, or is none of DICOM (PS3.10, section 7.1).
+    Raises `UnreadableObject` and `LimitExceeded` as `open_object` does, and for a file that ends inside its pixel data
+    or has no DICOM prefix (PS3.10, section 7.1).
     """
     opened = open_plainly(path, limits)
     if opened is not None:
         if opened.pixel_stop > opened.size:
-            raise UnreadableObject("file is cut short: it ends inside its pixel data")
+            raise UnreadableObject("file is truncated: it ends inside its pixel data")
         try:
             return _plain_header(opened)
         except Unfamiliar:
             pass
-    with path.open("rb") as stream:
+    with translated("file"), path.open("rb") as stream:
         if stream.read(PREAMBLE_BYTES)[128:] != b"DICM":
-            raise UnreadableObject("file has not the DICOM prefix; write it with preamble and file meta information")
+            raise UnreadableObject("file has no DICOM prefix; write it with preamble and file meta information")
     found = open_object(path, limits)
     with translated("object"):
         return _reference_header(found)
 
 
 def identity(header: Header) -> Instance:
-    """What tells an object from all others; raises `Inconsistent` if one of its UIDs is none."""
+    """The identity of an instance; raises `Inconsistent` if one of its UIDs is invalid."""
     value = header.values.get
     return Instance(
         normalised_uid(value("StudyInstanceUID"), what="Study Instance UID"),
@@ -145,9 +131,10 @@ def identity(header: Header) -> Instance:
     )
 
 
-def read_identity(path: Path, limits: Limits) -> Instance:
-    """What tells the object in a file from all others; raises as `read_header` and `identity` do."""
-    return identity(read_header(path, limits))
+def read_outgoing(path: Path, limits: Limits) -> Outgoing:
+    """The object in a file with its identity and header; raises as `read_header` and `identity` do."""
+    header = read_header(path, limits)
+    return Outgoing(identity(header), path, header)
 
 
 def _plain_header(opened: PlainObject) -> Header:
@@ -206,7 +193,7 @@ def _plain_text(dataset: PlainDataset, key: Key, encodings: tuple[str, ...]) -> 
 
 
 def _tidy(key: Key, value: str) -> str:
-    """Without padding; names without empty components at the end, whole numbers in one way of writing."""
+    """Without padding; person names without trailing delimiters, integers in canonical form."""
     if not key.is_multiple or "\\" not in value:
         return _tidy_one(key.vr, value)
     return "\\".join(_tidy_one(key.vr, part) for part in value.split("\\"))
@@ -216,7 +203,7 @@ def _tidy_one(vr: str, value: str) -> str:
     value = value.strip(" \0")
     if vr == "PN":
         return "=".join(group.rstrip("^ ") for group in value.split("=")).rstrip("=")
-    if vr in _WHOLE_NUMBERS:
+    if vr in INTEGER_VRS:
         return _whole(value)
     return value
 
@@ -229,7 +216,7 @@ def _whole(value: str) -> str:
 
 
 def tidy(key: Key, value: str) -> str:
-    """A value of a question, in the form in which the index keeps values."""
+    """A value of a query in the form of the index."""
     return _tidy_one(key.vr, value)
 
 
@@ -238,7 +225,7 @@ JsonAttribute = dict[str, Any]
 
 
 def json_attribute(vr: str, value: str, *, is_multiple: bool = True) -> JsonAttribute:
-    """An attribute from its text; without a value if the text is empty."""
+    """An attribute in the DICOM JSON model from its text; without a value if the text is empty."""
     if not value:
         return {"vr": vr}
     parts = value.split("\\") if is_multiple else [value]
@@ -248,7 +235,7 @@ def json_attribute(vr: str, value: str, *, is_multiple: bool = True) -> JsonAttr
 def _json_value(vr: str, value: str) -> Any:
     if not value:
         return None
-    if vr in _WHOLE_NUMBERS:
+    if vr in INTEGER_VRS:
         return int(value)
     if vr == "PN":
         groups = zip(("Alphabetic", "Ideographic", "Phonetic"), value.split("="), strict=False)

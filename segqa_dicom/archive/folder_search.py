@@ -1,7 +1,6 @@
-"""Answering questions of QIDO-RS (PS3.18, section 10.6) and C-FIND from the index of a folder archive.
+"""Queries of QIDO-RS (PS3.18, section 10.6) to the index of a folder archive.
 
-A question that cannot be answered as it is asked is refused: an unknown condition that is silently left out would give
-everything as an answer.
+A query with an unsupported matching key is refused: ignoring the key would return everything.
 """
 
 from __future__ import annotations
@@ -9,8 +8,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-import unicodedata
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +25,8 @@ from segqa_dicom.archive.folder_keys import (
     json_attribute,
     tidy,
 )
+from segqa_dicom.archive.folder_matching import add_functions, folded
+from segqa_dicom.dicom.value_representations import WILDCARD_VRS
 from segqa_dicom.errors import InputError
 
 LEVELS = (Level.STUDY, Level.SERIES, Level.INSTANCE)
@@ -46,12 +46,12 @@ _COMPUTED: dict[str, tuple[Level, str]] = {
     "NumberOfStudyRelatedInstances": (Level.STUDY, f"SELECT COUNT(*) {_INSTANCES_OF_STUDY}"),
     "NumberOfSeriesRelatedInstances": (Level.SERIES, "SELECT COUNT(*) FROM instance WHERE instance.series = series.id"),
 }
-"""Attributes that the archive computes from what it has."""
+"""Attributes computed by the archive, with their SQL."""
 _IN_STUDY = {
     "ModalitiesInStudy": ("Modality", _SERIES_OF_STUDY),
     "SOPClassesInStudy": ("SOPClassUID", _INSTANCES_OF_STUDY),
 }
-"""Those of them that can be conditions, and where their values come from."""
+"""Computed attributes that can be matched, with the source of their values."""
 
 
 def _words(text: str) -> frozenset[str]:
@@ -70,43 +70,39 @@ _ALWAYS = {
     ),
     Level.INSTANCE: _words("SOPInstanceUID SOPClassUID InstanceNumber Rows Columns BitsAllocated NumberOfFrames"),
 }
-"""What is answered without being asked for (PS3.18, tables 10.6.3-3 to 10.6.3-5)."""
+"""Attributes of every result (PS3.18, tables 10.6.3-3 to 10.6.3-5)."""
 _ONLY_WITH_VALUE = _words(
     "TimezoneOffsetFromUTC SeriesDescription PerformedProcedureStepStartDate PerformedProcedureStepStartTime Rows "
     "Columns BitsAllocated NumberOfFrames RequestAttributesSequence"
 )
-"""Those of them that are left out where there is no value."""
+"""Of these, the attributes that are omitted without a value."""
 
 _TIME = re.compile(r"[0-9]{2}(?:[0-9]{2}(?:[0-9]{2}(?:\.[0-9]{1,6})?)?)?\Z")
 _RANGE_FORMS = {"DA": re.compile(r"[0-9]{8}\Z"), "TM": _TIME, "DT": re.compile(r"[0-9]{4,14}(?:\.[0-9]{1,6})?\Z")}
 _LOWEST = {"DA": "00000000", "TM": "000000.000000", "DT": "00000101000000.000000"}
 _HIGHEST = {"DA": "99999999", "TM": "999999.999999", "DT": "99999999999999.999999"}
-_WILDCARDS = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"))
-"""Value representations with wild card matching (PS3.4, section C.2.2.2.4)."""
-
-
 _WITHOUT_COMMAS = frozenset(("UI", "CS", "IS", "US"))
-"""Value representations whose values hold no comma, so that one separates alternatives."""
+"""VRs whose values have no comma, so that commas separate the values of a list."""
 
 
 class UnsupportedQuestion(InputError):
-    """The question cannot be answered as it is asked; whoever asks must change it."""
+    """Raised for an unsupported or invalid query."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is looked for.
+    """A query.
 
-    level : of the answers
-    matches : conditions, all of which must hold: keyword, or path of keywords with dots, and value. In a value
-        backslashes separate alternatives, as do commas where they cannot be part of a value (UIDs, codes, numbers);
-        wild cards and ranges are those of PS3.4, section C.2.2.2. An empty value holds always, and asks for the
+    level : of the results
+    matches : matching keys, all of which must match: keyword, or path of keywords with dots, and value. Backslashes
+        separate the values of a list, as do commas where they cannot be part of a value (UIDs, codes, numbers); wild
+        cards and ranges are those of PS3.4, section C.2.2.2. An empty value matches everything and returns the
         attribute.
-    study_instance_uid, series_instance_uid : where to look; empty = everywhere
-    include : keywords that are answered beside those that always are; "all" among them = whatever the index has
-    limit : of answers; None = no limit
-    is_fuzzy : names match if each word of the question begins a word of the name
-    among : SOP Instance UIDs of the instances that come into question, at the level of instances; None = all
+    study_instance_uid, series_instance_uid : scope; empty = all
+    include : keywords of additional attributes to return; "all" = all of the index
+    limit : maximum number of results; None = no limit
+    is_fuzzy : a name matches if each word of the value begins a word of the name
+    among : SOP Instance UIDs to which a query for instances is restricted; None = all
     """
 
     level: Level
@@ -121,7 +117,7 @@ class Question:
 
     @property
     def levels(self) -> tuple[Level, ...]:
-        """The level of the answers, and those above it."""
+        """The level of the results, and those above it."""
         return LEVELS[: LEVELS.index(self.level) + 1]
 
 
@@ -132,9 +128,9 @@ class _Condition:
 
 
 def answer(connection: sqlite3.Connection, question: Question) -> list[dict[str, JsonAttribute]]:
-    """The answers to a question, each a DICOM JSON object with its attributes by tag, which ascend.
+    """The results of a query, each a DICOM JSON object with ascending tags.
 
-    Studies come newest first, series and instances by number. Raises `UnsupportedQuestion`.
+    Studies are sorted by date, newest first, series and instances by number. Raises `UnsupportedQuestion`.
     """
     conditions = [
         _condition(question, keyword, value) for keyword, value in _without_moments(_all_matches(question)) if value
@@ -150,13 +146,13 @@ def answer(connection: sqlite3.Connection, question: Question) -> list[dict[str,
     columns = {key.keyword: key.keyword for level in question.levels for key in KEYS[level] if key.keyword in wanted}
     columns |= {name: f"({_COMPUTED[name][1]})" for name in sorted(wanted & _COMPUTED.keys())}
     series = "0" if question.level is Level.STUDY else "series.id"
-    # The inner question finds one page of rows; what is computed is computed for those only.
+    # The inner query selects one page of rows, so that attributes are computed for these only.
     sql = (
         f"SELECT {series}, {', '.join(columns.values())}"  # noqa: S608 - our own words; values are parameters
         f" FROM (SELECT {table}.id AS found FROM {table} {joins} WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?)"
         f" JOIN {table} ON {table}.id = found {joins} ORDER BY {order}"
     )
-    _add_functions(connection)
+    add_functions(connection)
     parameters = [value for condition in conditions for value in condition.values]
     page = [-1 if question.limit is None else question.limit, question.offset]
     rows = connection.execute(sql, [*parameters, *page]).fetchall()
@@ -165,16 +161,16 @@ def answer(connection: sqlite3.Connection, question: Question) -> list[dict[str,
 
 
 def unknown_to_index(question: Question) -> list[str]:
-    """What is asked to be answered and is not, because the index does not have it at that level."""
+    """Requested attributes that the index does not have at the level of the query."""
     known = {key.keyword for level in question.levels for key in KEYS[level]} | _COMPUTED.keys() | {"all"}
     known |= {REQUEST_SEQUENCE} if question.level is not Level.STUDY else set()
     return sorted({name for name in question.include if name.split(".")[0] not in known})
 
 
 def known_attribute(name: str) -> str:
-    """The keyword of an attribute that is named by keyword or tag (eight hexadecimal digits); of a path, all of them.
+    """The keyword, or path of keywords, for an attribute given by keyword or tag (eight hexadecimal digits).
 
-    Raises `UnsupportedQuestion` for what is not in the data dictionary.
+    Raises `UnsupportedQuestion` for one that is not in the data dictionary.
     """
     return ".".join(_keyword(part) for part in name.split("."))
 
@@ -189,7 +185,7 @@ def _keyword(name: str) -> str:
     raise UnsupportedQuestion(f"{name if harmless else 'a name in the question'} is no attribute of DICOM")
 
 
-# What is answered
+# Results
 
 
 def _wanted(question: Question) -> frozenset[str]:
@@ -213,7 +209,7 @@ def _asked(question: Question) -> frozenset[str]:
 
 
 def _is_shared(level: Level, question: Question) -> bool:
-    """Whether all answers have the same attributes of a level, because the question names the study or series."""
+    """Whether all results share the attributes of a level, because the query names the study or series."""
     if level is question.level:
         return False
     return bool(question.study_instance_uid if level is Level.STUDY else question.series_instance_uid)
@@ -249,7 +245,7 @@ def _tag(keyword: str) -> str:
     return f"{tag_for_keyword(keyword):08X}"
 
 
-# What is asked for
+# Conditions
 
 
 def _all_matches(question: Question) -> list[tuple[str, str]]:
@@ -304,11 +300,11 @@ def _any(conditions: Any) -> _Condition:
 
 
 def _is_pattern(key: Key, value: str) -> bool:
-    return key.vr in _WILDCARDS and ("*" in value or "?" in value)
+    return key.vr in WILDCARD_VRS and ("*" in value or "?" in value)
 
 
 def _glob(value: str) -> str:
-    """A pattern of DICOM as one of SQLite, where brackets have a meaning as well."""
+    """A wild card pattern as one of SQLite, in which brackets are special, too."""
     return value.replace("[", "[[]")
 
 
@@ -317,14 +313,14 @@ def _one_of_several(column: str, value: str) -> _Condition:
 
 
 def _name(column: str, value: str, *, is_fuzzy: bool) -> _Condition:
-    """Names match without regard to case and accents; whole, or one of their component groups."""
+    """Match of a person name or one of its component groups, ignoring case and accents."""
     if is_fuzzy:
         return _Condition(f"fuzzy_name({column}, ?)", [folded(value)])
     return _Condition(f"name_matches({column}, ?)", [folded(value)])
 
 
 def _range(key: Key, column: str, value: str) -> _Condition:
-    """Dates and times: one, or a range with one or both of its ends; what is given less precisely means all of it."""
+    """Match of a date or time, or range match (PS3.4, section C.2.2.2.5); a shortened value stands for all of it."""
     value = value.strip()
     first, dash, last = value.partition("-")
     low, high = first.strip().replace(":", ""), (last if dash else first).strip().replace(":", "")
@@ -345,11 +341,11 @@ _DATE_TIMES = (
     ("AcquisitionDate", "AcquisitionTime"),
     ("InstanceCreationDate", "InstanceCreationTime"),
 )
-"""Dates and times that mean a moment together."""
+"""Dates and times for combined matching."""
 
 
 def _paired(matches: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Dates and times that are both asked for by ranges of the same form, which then are one range of moments."""
+    """Dates and times that are both given as ranges of the same form, which are matched as one range."""
     given = {keyword: [bool(end.strip()) for end in value.split("-")] for keyword, value in matches if "-" in value}
     return [(date, time) for date, time in _DATE_TIMES if date in given and given[date] == given.get(time)]
 
@@ -373,48 +369,3 @@ def _moments(question: Question) -> list[_Condition]:
 
 
 _NAMES = {"DA": "date (YYYYMMDD)", "TM": "time (HHMMSS.FFFFFF)", "DT": "date and time"}
-
-
-# Functions that SQLite calls
-
-
-def folded(name: str) -> str:
-    """A name without case and accents."""
-    parts = unicodedata.normalize("NFKD", name)
-    return "".join(part for part in parts if not unicodedata.combining(part)).casefold()
-
-
-def _pattern(value: str) -> re.Pattern[str]:
-    return re.compile(re.escape(value).replace(r"\*", ".*").replace(r"\?", "."), re.DOTALL)
-
-
-def _name_matches(name: str, wanted: str) -> bool:
-    pattern = _pattern(wanted)
-    return any(
-        pattern.fullmatch(group) is not None
-        for one in folded(name).split("\\")
-        for group in (one, *(part.rstrip("^") for part in one.split("=")))
-    )
-
-
-def _fuzzy_name(name: str, wanted: str) -> bool:
-    words = re.split(r"[\s^=\\]+", folded(name))
-    asked = [word for word in re.split(r"[\s^=*]+", wanted) if word]
-    return all(any(_pattern(f"{part}*").fullmatch(word) for word in words) for part in asked)
-
-
-def _one_matches(values: str, wanted: str) -> bool:
-    pattern = _pattern(wanted)
-    return any(pattern.fullmatch(value) is not None for value in values.split("\\"))
-
-
-_FUNCTIONS: dict[str, Callable[[str, str], bool]] = {
-    "name_matches": _name_matches,
-    "fuzzy_name": _fuzzy_name,
-    "one_matches": _one_matches,
-}
-
-
-def _add_functions(connection: sqlite3.Connection) -> None:
-    for name, function in _FUNCTIONS.items():
-        connection.create_function(name, 2, function, deterministic=True)

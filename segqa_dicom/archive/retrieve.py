@@ -1,4 +1,4 @@
-"""WADO-RS (PS3.18, section 10.4) to files: whatever an archive sends, it ends as a file with a name that we chose."""
+"""Retrieval of objects by WADO-RS (PS3.18, section 10.4) into files whose names are not taken from the answer."""
 
 from __future__ import annotations
 
@@ -12,33 +12,34 @@ import requests
 
 from segqa_dicom.archive.transport import Peer
 from segqa_dicom.dicom.limits import Limits
-from segqa_dicom.dicom.multipart import MultipartReader, media_type
+from segqa_dicom.dicom.multipart import media_type, parts
 from segqa_dicom.dicom.opening import open_object, text
 from segqa_dicom.errors import InputError, LimitExceeded, PeerRefused, PeerUnavailable
 
 _CHUNK_BYTES = 1 << 18
 _ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
-"""As it was stored: without the last part servers may decompress."""
+"""In the stored transfer syntax; without the last parameter servers may decompress."""
 _IDENTITY = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 _MAX_PARTS = 200_000
 
 Identity = tuple[str, ...]
-"""Values of StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID, SOPClassUID as they lie in the object."""
+"""StudyInstanceUID, SeriesInstanceUID, SOPInstanceUID and SOPClassUID as the object states them."""
 Found = Callable[[Identity], Path | None]
-"""Says under which name an object is kept; None if it is not wanted."""
+"""Returns the path of an object by its identity; None if it is not wanted."""
 
 
 def file_name(sop_instance_uid: str) -> str:
-    """The name of an object's file: SHA-256 of its UID, which itself must never become a path."""
+    """The file name of an object: SHA-256 of its UID, which itself must never become a path."""
     return f"{hashlib.sha256(sop_instance_uid.encode()).hexdigest()}.dcm"
 
 
 def retrieve(peer: Peer, path: str, folder: Path, limits: Limits, keep: Found) -> bool:
-    """Fetch all objects below a path of DICOMweb; `keep` gets the identity of each and names its file.
+    """Retrieve all objects of a DICOMweb path into files.
 
-    Objects go to disk as they come; files appear under their names when they are whole. What cannot be read has an
-    identity of empty texts. Returns whether the archive has something at that path.
-    Raises `PeerUnavailable` for an answer that is cut short: what was whole has been kept.
+    keep : returns the path of each file by the identity of its object, which is empty strings if it cannot be read
+
+    Objects are streamed to disk; files get their names when they are complete. Returns whether the path exists.
+    Raises `PeerUnavailable` for a truncated answer, whose complete objects are kept.
     """
     with (
         peer.translated(),
@@ -69,7 +70,7 @@ def _parts(response: requests.Response) -> Iterator[Iterator[bytes]]:
         return iter((chunks,))
     if kind != "multipart/related":
         raise PeerRefused("the archive does not answer with DICOM files: is its URL the root of DICOMweb?")
-    return MultipartReader(chunks, boundary).parts()
+    return parts(chunks, boundary)
 
 
 def _take(part: Iterator[bytes], folder: Path, limits: Limits, keep: Found) -> None:

@@ -1,7 +1,7 @@
-"""Sending objects by STOW-RS (PS3.18, section 10.5) and reading what the server says about each of them.
+"""STOW-RS as a client (PS3.18, section 10.5): requests, and what the Store Instances Response says of each object.
 
-What it says is a claim, not a proof: servers answer 200 to an empty request, 200 while they keep older content, and 400
-although a part was stored. `segqa_dicom.archive.dicomweb` reads back.
+That is no proof: servers answer 200 to an empty request, 200 although they keep older content, and 400 although a part
+was stored. `segqa_dicom.archive.dicomweb` reads back.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, BinaryIO
 
@@ -19,20 +19,22 @@ from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID
 
 from segqa_dicom.archive.base import Content, Outgoing
-from segqa_dicom.archive.content import PREAMBLE_BYTES, guessed_syntax
+from segqa_dicom.archive.content import guessed_syntax
 from segqa_dicom.archive.transport import Patience, Peer
-from segqa_dicom.dicom.multipart import new_boundary
+from segqa_dicom.dicom.multipart import MultipartBody, Part
+from segqa_dicom.dicom.opening import PREAMBLE_BYTES
 from segqa_dicom.dicom.uids import normalised_uid
 from segqa_dicom.errors import Inconsistent, PeerUnavailable, UnreadableObject
 
 MAX_BATCH_BYTES = 64_000_000
 MAX_BATCH_COUNT = 100
 _CHUNK_BYTES = 1 << 20
+_DICOM = "application/dicom"
 _MAX_ANSWER_BYTES = 16_000_000
 _EMPTY_PREAMBLE = b"\0" * 128 + b"DICM"
 
 _LISTED_STATUSES = frozenset((200, 201, 202, 400, 409))
-"""Statuses whose answer says what became of each object."""
+"""Statuses whose answer lists the objects."""
 _TOO_LARGE = 413
 
 _FAILED_SEQUENCE, _REFERENCED_SEQUENCE = "00081198", "00081199"
@@ -56,41 +58,42 @@ _OUT_OF_RESOURCES = range(0xA700, 0xA800)
 
 
 class Claim(StrEnum):
-    """What a server says about an object."""
+    """Reported result for an object."""
 
     STORED = "stored"
     FAILED = "failed"
-    """It will not take it as it is."""
+    """Not accepted."""
     DOUBTFUL = "doubtful"
-    """It did not take it, and does not say whether it ever will."""
+    """Not stored, without a statement whether the object is acceptable."""
     BUSY = "busy"
-    """It may take it later."""
+    """Not stored for lack of resources."""
     SILENT = "silent"
-    """It reports success, but does not mention it."""
+    """Not mentioned in a successful answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A claim with its reason, in words."""
+    """A claim with its reason."""
 
     claim: Claim
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """An object as it is sent: some bytes in front, and its content from an offset on."""
+class _File:
+    """A file to be sent: some bytes in front, and the content from an offset on."""
 
     content: Content
     head: bytes
     start: int
     stop: int
 
-    def __len__(self) -> int:
-        return len(self.head) + self.stop - self.start
+    @property
+    def part(self) -> Part:
+        """As a part of a body."""
+        return Part(_DICOM, len(self.head) + self.stop - self.start, self._pieces)
 
-    def chunks(self) -> Iterator[bytes]:
-        """The bytes; always as many as `len` says."""
+    def _pieces(self) -> Iterator[bytes]:
         yield self.head
         with _open(self.content) as stream:
             stream.seek(self.start)
@@ -103,36 +106,10 @@ class _Part:
                 yield chunk
 
 
-@dataclass(frozen=True, slots=True)
-class _Body:
-    """A multipart body that can be iterated as often as needed; `requests` sends its length in front."""
-
-    parts: Sequence[_Part]
-    boundary: str = field(default_factory=new_boundary)
-
-    def _before(self, index: int, part: _Part) -> bytes:
-        first = "" if index == 0 else "\r\n"
-        head = f"Content-Type: application/dicom\r\nContent-Length: {len(part)}"
-        return f"{first}--{self.boundary}\r\n{head}\r\n\r\n".encode()
-
-    def _end(self) -> bytes:
-        return f"\r\n--{self.boundary}--\r\n".encode()
-
-    def __len__(self) -> int:
-        before = sum(len(self._before(index, part)) for index, part in enumerate(self.parts))
-        return before + sum(map(len, self.parts)) + len(self._end())
-
-    def __iter__(self) -> Iterator[bytes]:
-        for index, part in enumerate(self.parts):
-            yield self._before(index, part)
-            yield from part.chunks()
-        yield self._end()
-
-
 def batches(
     objects: Iterable[Outgoing], *, max_bytes: int = MAX_BATCH_BYTES, max_count: int = MAX_BATCH_COUNT
 ) -> Iterator[list[Outgoing]]:
-    """Groups of at most so many objects and bytes; an object that is larger than that is alone."""
+    """Batches of at most `max_count` objects and `max_bytes`; a larger object is a batch of its own."""
     batch: list[Outgoing] = []
     size = 0
     for one in objects:
@@ -157,15 +134,14 @@ def content_size(content: Content) -> int:
 
 
 def send(peer: Peer, objects: Sequence[Outgoing], patience: Patience) -> dict[str, Answer]:
-    """Send objects in one request; what the server says about each, by SOP Instance UID.
+    """Send objects in one request; returns the answer for each, by SOP Instance UID.
 
-    The body is made anew at each attempt, with another boundary and its exact length in front; files are read while
-    they are sent. What goes out is always a file as PS3.10 has it, with a preamble of zeros: what arrived in a preamble
-    means nothing, and can make the file a program (CVE-2019-11687).
-    Raises `PeerUnavailable` if the patience ends before there is an answer, `PeerRefused` if the server takes nothing
-    at all, `UnreadableObject` if a content cannot be read.
+    Each attempt has a new boundary and the exact Content-Length; files are read while they are sent. Each part is a
+    DICOM file with a preamble of zeros: a received preamble can make the file a program (CVE-2019-11687).
+    Raises `PeerUnavailable` if no attempt gets an answer, `PeerRefused` if the server does not accept the request,
+    `UnreadableObject` if a content cannot be read.
     """
-    parts = [_part(one) for one in objects]
+    parts = [_file(one).part for one in objects]
     status, answer = patience.again(lambda: _attempt(peer, parts))
     if status == _TOO_LARGE:
         return _too_large(peer, objects, patience)
@@ -183,12 +159,9 @@ def _too_large(peer: Peer, objects: Sequence[Outgoing], patience: Patience) -> d
     return send(peer, objects[:half], patience) | send(peer, objects[half:], patience)
 
 
-def _attempt(peer: Peer, parts: Sequence[_Part]) -> tuple[int, bytes]:
-    body = _Body(parts)
-    headers = {
-        "Content-Type": f'multipart/related; type="application/dicom"; boundary={body.boundary}',
-        "Accept": "application/dicom+json",
-    }
+def _attempt(peer: Peer, parts: Sequence[Part]) -> tuple[int, bytes]:
+    body = MultipartBody(parts, _DICOM)  # new at each attempt, for its boundary
+    headers = {"Content-Type": body.content_type, "Accept": "application/dicom+json"}
     with (
         peer.translated(),
         peer.session.post(
@@ -212,12 +185,12 @@ def _limited(chunks: Iterable[bytes]) -> Iterator[bytes]:
     for chunk in chunks:
         size += len(chunk)
         if size > _MAX_ANSWER_BYTES:
-            raise PeerUnavailable("the archive's answer to storing is longer than any such answer")
+            raise PeerUnavailable("the archive's answer to a store request is too long")
         yield chunk
 
 
 def _claims(answer: bytes) -> dict[str, Answer]:
-    """What a Store Instances Response (PS3.18, annex I.2) says, by SOP Instance UID; empty if it is none."""
+    """The results in a Store Instances Response (PS3.18, annex I.2) by SOP Instance UID; empty if it is invalid."""
     try:
         found = json.loads(answer)
     except (ValueError, RecursionError):
@@ -268,19 +241,19 @@ def _open(content: Content) -> BinaryIO:
         raise UnreadableObject(f"a file that is to be stored cannot be read ({error.strerror})") from error
 
 
-def _part(one: Outgoing) -> _Part:
+def _file(one: Outgoing) -> _File:
     size = content_size(one.content)
     with _open(one.content) as stream:
         begin = stream.read(PREAMBLE_BYTES)
     if begin[128:] == b"DICM":
-        return _Part(one.content, _EMPTY_PREAMBLE, PREAMBLE_BYTES, size)
+        return _File(one.content, _EMPTY_PREAMBLE, PREAMBLE_BYTES, size)
     if begin[:2] == b"\x02\x00":
-        return _Part(one.content, _EMPTY_PREAMBLE, 0, size)
-    return _Part(one.content, _EMPTY_PREAMBLE + _made_meta(one, begin), 0, size)
+        return _File(one.content, _EMPTY_PREAMBLE, 0, size)
+    return _File(one.content, _EMPTY_PREAMBLE + _made_meta(one, begin), 0, size)
 
 
 def _made_meta(one: Outgoing, begin: bytes) -> bytes:
-    """File meta information for a data set that has none."""
+    """File Meta Information for a data set without it."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = UID(one.instance.sop_class_uid)
     meta.MediaStorageSOPInstanceUID = UID(one.instance.sop_instance_uid)

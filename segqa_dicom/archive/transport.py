@@ -1,4 +1,4 @@
-"""HTTP to an archive: one session, one place where failures become our errors, and the only retries there are."""
+"""HTTP to an archive: the session, translation of failures into `PeerError`, and all retries."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from segqa_dicom.errors import ConfigurationError, PeerRefused, PeerUnavailable
 
 CONNECT_TIMEOUT_S = 5.0
 CONNECTIONS = 16
-"""Connections that are kept open; more threads than that wait for one."""
+"""Connections of the pool; further threads wait for one."""
 
 _TRANSIENT = frozenset((408, 425, 429, 500, 502, 503, 504, 507))
-"""Statuses after which the same request may succeed later; 507 is a full disk, which somebody may empty."""
+"""Statuses after which the same request may succeed later, such as 507 for a full disk."""
 _ADVICE = {
     401: "it wants a user name and password, or others: set SEGQA_ARCHIVE_USER and SEGQA_ARCHIVE_PASSWORD",
     403: "the user may not do this: give the user of SEGQA_ARCHIVE_USER the right to",
@@ -36,12 +36,12 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How often and how long a request that failed for the moment is sent again.
+    """Retry policy for transient failures: exponential back-off with jitter.
 
-    attempts : of one request, the first included
-    deadline_s : no attempt begins later than this after the first
-    first_wait_s, longest_wait_s : waits double from the first to the longest; each is shortened at random by up to
-        a half, so that workers that failed together do not come back together
+    attempts : of one request, including the first
+    deadline_s : latest start of an attempt after the first
+    first_wait_s, longest_wait_s : waits double from the first to the longest; each is shortened at random by up to a
+        half, so that workers do not retry at the same time
     """
 
     attempts: int = 5
@@ -50,7 +50,7 @@ class Patience:
     longest_wait_s: float = 8
 
     def again(self, call: Callable[[], _T]) -> _T:
-        """What `call` returns; `PeerUnavailable` is tried again, and raised when the patience is over."""
+        """The result of `call`, repeated after `PeerUnavailable`, which the last attempt raises."""
         begin = time.monotonic()
         for attempt in range(1, self.attempts + 1):
             try:
@@ -66,10 +66,10 @@ class Patience:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Peer:
-    """An HTTP service: its root, and who asks.
+    """An HTTP service with its session.
 
-    url : root without a slash at the end
-    timeout_s : the longest silence within an answer
+    url : root without a trailing slash
+    timeout_s : read timeout
     """
 
     url: str
@@ -78,12 +78,12 @@ class Peer:
 
     @property
     def timeouts_s(self) -> tuple[float, float]:
-        """For connecting and for reading, as `requests` wants them."""
+        """Connect and read timeout for `requests`."""
         return min(CONNECT_TIMEOUT_S, self.timeout_s), self.timeout_s
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """Turn what `requests` raises into `PeerUnavailable` (later may help) or `PeerRefused` (it will not)."""
+        """Turn exceptions of `requests` into `PeerUnavailable` (transient) or `PeerRefused` (permanent)."""
         try:
             yield
         except requests.HTTPError as error:
@@ -104,7 +104,7 @@ class Peer:
             requests.Timeout,
             requests.exceptions.ChunkedEncodingError,
             requests.exceptions.ContentDecodingError,
-            urllib3.exceptions.HTTPError,  # what of these `requests` lets through
+            urllib3.exceptions.HTTPError,  # some are not wrapped by `requests`
         ) as error:
             reason = "does not answer in time" if isinstance(error, requests.Timeout) else "cannot be reached"
             raise PeerUnavailable(f"{self.url} {reason} ({type(error).__name__})") from error
@@ -114,7 +114,7 @@ class Peer:
             raise PeerRefused(f"{self.url} cannot be asked ({type(error).__name__}): check the URL") from error
 
     def json(self, method: str, path: str, body: Any = None, *, accept: str = "application/json") -> object:
-        """The JSON that it answers to one request for a path with its query; None if it answers with nothing."""
+        """The JSON answer to one request of a path with query; None if it is empty."""
         with self.translated():
             response = self.session.request(
                 method, f"{self.url}{path}", json=body, headers={"Accept": accept}, timeout=self.timeouts_s
@@ -123,7 +123,7 @@ class Peer:
             return response.json() if response.content else None
 
     def check_status(self, status: int) -> None:
-        """Raise `PeerUnavailable` or `PeerRefused` for a status that is no success."""
+        """Raise `PeerUnavailable` or `PeerRefused` unless a status is 2xx."""
         if status in _TRANSIENT:
             raise PeerUnavailable(f"{self.url} answers {status}: it is overloaded or starting; it is asked again later")
         if status >= 500:
@@ -134,9 +134,9 @@ class Peer:
 
 
 def peer_at(url: str, *, user: str = "", password: str = "", timeout_s: float = 300) -> Peer:
-    """The service at `url`; what its URL says about user and password is used if `user` is empty, and taken out.
+    """The service at `url`; credentials in the URL are removed from it, and used if `user` is empty.
 
-    Raises `ConfigurationError` for what is no HTTP URL.
+    Raises `ConfigurationError` for an invalid URL.
     """
     try:
         parts = urlsplit(url)

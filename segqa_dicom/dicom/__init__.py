@@ -1,1 +1,1 @@
-"""DICOM bytes and standards: elements, headers, transfer syntaxes, limits, UIDs, multipart, DICOM JSON."""
+"""DICOM encoding: data elements, file headers, UIDs, transfer syntaxes, limits, multipart bodies, DICOM JSON."""

@@ -1,4 +1,4 @@
-"""Objects in the DICOM JSON model (PS3.18, annex F), large values as references."""
+"""The DICOM JSON model (PS3.18, annex F), with bulk data by reference."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from pydicom import DataElement, Dataset
 
 from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.dicom.opening import OpenedObject, open_object, translated
+from segqa_dicom.dicom.value_representations import BYTES_VRS
 from segqa_dicom.errors import InputError
 
 BULK_BYTES = 1024
-"""Binary values longer than this are references."""
-_BULK_VRS = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "UN", "OB or OW"))
+"""Binary values longer than this become a BulkDataURI."""
+_BULK_VRS = BYTES_VRS | {"UN", "OB or OW"}
 AVAILABLE_TRANSFER_SYNTAX = "00083002"
 PIXEL_DATA = "7FE00010"
 
 
 def metadata(path: Path, bulk_url: str, limits: Limits) -> dict[str, Any]:
-    """The object in a file without its large values, which are references below `bulk_url`.
+    """The metadata of the object in a file; bulk data are references below `bulk_url`.
 
-    Values that are damaged are left out. Raises as `reading.dataset.open_object`.
+    Damaged values are left out. Raises as `open_object` does.
     """
     opened = open_object(path, limits)
     with translated("object"):
@@ -35,13 +36,13 @@ def metadata(path: Path, bulk_url: str, limits: Limits) -> dict[str, Any]:
 
 
 def pixel_data_reference(opened: OpenedObject, bulk_url: str) -> dict[str, Any]:
-    """Pixel data are a reference, however short they are."""
+    """The BulkDataURI of Pixel Data, whatever their length."""
     vr = bytes(opened.all_bytes()[opened.pixel_offset + 4 : opened.pixel_offset + 6])
     return {"vr": "OB" if vr == b"OB" else "OW", "BulkDataURI": f"{bulk_url}/{PIXEL_DATA}"}
 
 
 def json_object(dataset: Dataset, bulk_url: str) -> dict[str, Any]:
-    """A data set, or an item of a sequence; group lengths are no part of the model."""
+    """A data set, or an item of a sequence, without group lengths."""
     found = {}
     for tag in sorted(dataset.keys()):
         if tag.element == 0 or tag.group <= 2:
@@ -54,7 +55,7 @@ def json_object(dataset: Dataset, bulk_url: str) -> dict[str, Any]:
 
 
 def json_element(element: DataElement, bulk_url: str) -> dict[str, Any]:
-    """An element; raises whatever pydicom raises for a damaged value."""
+    """An attribute; for a damaged value any exception of pydicom."""
     if element.VR == "SQ":
         items = [json_object(item, f"{bulk_url}/{number}") for number, item in enumerate(element.value, start=1)]
         return {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
@@ -69,21 +70,21 @@ def json_element(element: DataElement, bulk_url: str) -> dict[str, Any]:
 
 
 def _written(value: float) -> str:
-    """Numbers that JSON has no form for are texts (PS3.18, section F.2.4)."""
+    """NaN and infinities as text (PS3.18, section F.2.4)."""
     if math.isnan(value):
         return "NaN"
     return "inf" if value > 0 else "-inf"
 
 
 def _plain_vr(vr: str) -> str:
-    """One VR where the data dictionary leaves a choice."""
+    """One VR where the data dictionary allows several."""
     return vr.rpartition(" or ")[2] if " or " in vr else vr
 
 
 def bulk_value(path: Path, where: str, limits: Limits) -> bytes | None:
-    """The bytes of a value: tag, or tag/item/tag and so on, items counted from 1; None if there is no such value.
+    """The bytes of a value; None if there is none. Pixel Data are read elsewhere.
 
-    Pixel data are not among them: `frames` and the handler of native pixel data give those.
+    where : tag, or tag/item/tag for a value in a sequence; items are counted from 1
     """
     opened = open_object(path, limits)
     try:

@@ -1,7 +1,7 @@
-"""Walking over the elements of a data set in little endian bytes without making objects of them.
+"""Offsets of data elements in little endian bytes, without an object per element: the fast path of reading.
 
-The fast path of reading. It knows the two little endian forms of PS3.5, section 7, and gives up (`Unfamiliar`) on
-whatever else it meets; who calls it then takes the reference path, which is pydicom's.
+It knows the two little endian forms of PS3.5, section 7, and raises `Unfamiliar` for anything else; callers then take
+the reference path, which is pydicom's.
 
 What is accepted is what pydicom divides into the same elements at the same offsets, and nothing that it repairs,
 guesses or skips: known VRs only, tags ascending, every length inside what surrounds it. pydicom parses a sequence of
@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 from pydicom.datadict import dictionary_VR
 
+from segqa_dicom.dicom.value_representations import LONG_LENGTH_VRS, SHORT_LENGTH_VRS
+
 UNDEFINED_LENGTH = 0xFFFFFFFF
 ITEM = 0xFFFEE000
 ITEM_END = 0xFFFEE00D
@@ -24,24 +26,16 @@ SEQUENCE_END = 0xFFFEE0DD
 PIXEL_DATA = 0x7FE00010
 SPECIFIC_CHARACTER_SET = 0x00080005
 
-_LONG_FORM = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
-"""Value representations with a length of 32 bits (PS3.5, table 7.1-1)."""
-_SHORT_FORM = frozenset(
-    (
-        *(b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO", b"LT", b"PN", b"SH"),
-        *(b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"),
-    )
-)
-_HEADER_BYTES = dict.fromkeys(_SHORT_FORM, 8) | dict.fromkeys(_LONG_FORM, 12) | {b"": 8}
-"""Bytes in front of the value by VR; no VR is implicit VR."""
-_FIRST_DELIMITER = 0xFFFE0000
-"""From here on tags are those of items and delimiters, which are no elements."""
+_HEADER_BYTES = {vr.encode(): 8 for vr in ("", *SHORT_LENGTH_VRS)} | {vr.encode(): 12 for vr in LONG_LENGTH_VRS}
+"""Bytes before the value, by VR; the empty VR stands for implicit VR."""
+FIRST_DELIMITER = 0xFFFE0000
+"""The lowest tag of items and delimiters."""
 _GROUP_2 = b"\x02\x00"
 _ITEM_BYTES = b"\xfe\xff\x00\xe0"
 _ITEM_END_BYTES = b"\xfe\xff\x0d\xe0\0\0\0\0"
 _MAX_DEPTH = 16
 _MAX_ELEMENTS = 1 << 16
-"""More elements than this no data set has; keeping millions of them would take gigabytes."""
+"""Far more elements than a real data set has; millions of them would take gigabytes."""
 
 _explicit_header = struct.Struct("<HH2sH").unpack_from
 _implicit_header = struct.Struct("<HH0sI").unpack_from
@@ -53,11 +47,11 @@ _Found = tuple[int, bytes, int, int, int]
 
 
 class Unfamiliar(Exception):
-    """Something that the fast path does not know; says nothing about whether the object is sound."""
+    """Raised for an encoding that the fast path does not support; the object may be valid."""
 
 
 class Cut(Unfamiliar):
-    """The data end inside an element; `needed` bytes of them, or more, would show how it goes on."""
+    """Raised for data that end inside an element; at least `needed` bytes are necessary to go on."""
 
     def __init__(self, needed: int) -> None:
         super().__init__("an element ends behind what it is part of")
@@ -81,25 +75,25 @@ class Element(NamedTuple):
 
 
 def elements(data: _Data, start: int, stop: int, *, implicit: bool) -> Iterator[Element]:
-    """The elements of ``data[start:stop]`` in their order, sequences as one element each; stops before pixel data.
+    """The top-level elements of ``data[start:stop]`` up to pixel data, in order.
 
-    Raises `Unfamiliar` for whatever is not plain, `Cut` if that is only that an element ends behind `stop`.
+    Raises `Unfamiliar`; its subclass `Cut` if an element ends beyond `stop`.
     """
     return map(Element._make, element_list(data, start, stop, implicit=implicit))
 
 
 def element_list(data: _Data, start: int, stop: int, *, implicit: bool, in_item: bool = False) -> list[_Found]:
-    """What `elements` gives, as plain tuples, which are faster to make.
+    """`elements` as plain tuples, which are faster to make.
 
-    in_item : whether it is the data set of an item, which has no end but `stop`, and the character set of its object
+    in_item : whether it is the data set of an item, in which Pixel Data do not end the walk
     """
     return _walk(data, start, stop, implicit=implicit, depth=int(in_item))[0]
 
 
 def file_meta(data: _Data, start: int) -> tuple[list[_Found], int]:
-    """The elements of group 2 that begin at `start`, always in explicit VR, and the offset where another group begins.
+    """The file meta information at `start`, and the offset behind it. Raises as `elements` does.
 
-    Like pydicom it does not go by the length that the first of them states. Raises as `elements` does.
+    Like pydicom, it ends with group 2, whatever File Meta Information Group Length states.
     """
     found: list[_Found] = []
     position, last = start, -1
@@ -120,9 +114,9 @@ def file_meta(data: _Data, start: int) -> tuple[list[_Found], int]:
 
 
 def items(data: _Data, sequence: Element, *, implicit: bool) -> Iterator[tuple[int, int]]:
-    """First and last + 1 offset of the data set in each item of a sequence.
+    """Start and stop offset of the data set of each item of a sequence.
 
-    Raises `Unfamiliar` as `elements` does; inside items of defined length it has not looked.
+    Raises as `elements` does; the elements of items of defined length are not checked.
     """
     position, stop = sequence.start, sequence.stop
     if stop > len(data):
@@ -147,9 +141,9 @@ def items(data: _Data, sequence: Element, *, implicit: bool) -> Iterator[tuple[i
 def _walk(
     data: _Data, start: int, stop: int, *, implicit: bool, depth: int = 0, open_end: bool = False
 ) -> tuple[list[_Found], int]:
-    """The elements, and the offset where they end: at pixel data, at `stop`, or behind the delimiter of an item.
+    """The elements, and the offset of their end: at pixel data, at `stop`, or behind the item delimiter.
 
-    depth : how many sequences surround it; pixel data in an item (of an icon) are an element like others
+    depth : number of enclosing sequences; pixel data in an item (of an icon image) are an ordinary element
     open_end : whether it is an item of undefined length
     """
     if stop > len(data):
@@ -163,7 +157,7 @@ def _walk(
             raise Cut(position + 8)
         group, number, vr, length = read_header(data, position)
         tag = group << 16 | number
-        if not last < tag < _FIRST_DELIMITER:
+        if not last < tag < FIRST_DELIMITER:
             if open_end and data[position : position + 8] == _ITEM_END_BYTES:
                 return found, position + 8
             raise Unfamiliar("elements out of order")
@@ -204,7 +198,7 @@ def _long_form_length(data: _Data, begin: int, value: int, stop: int) -> int:
 
 
 def _check_sequence(data: _Data, tag: int, vr: bytes, value: int, stop: int) -> None:
-    """Raise unless an element of undefined length is a sequence to pydicom: by its VR, the dictionary, or its items."""
+    """Raise unless pydicom takes an element of undefined length for a sequence, by VR, dictionary or first item."""
     if vr:
         known = vr == b"SQ"
     elif tag >> 16 & 1:
@@ -221,7 +215,7 @@ def _check_sequence(data: _Data, tag: int, vr: bytes, value: int, stop: int) -> 
 
 
 def _item_length(data: _Data, position: int, stop: int) -> int | None:
-    """The length that the item at `position` states; None for the delimiter of the sequence."""
+    """The length of the item at `position`; None for the sequence delimiter."""
     if stop - position < 8:
         raise Cut(position + 8)
     group, number, length = _item_header(data, position)
@@ -234,7 +228,7 @@ def _item_length(data: _Data, position: int, stop: int) -> int | None:
 
 
 def _end_of_sequence(data: _Data, start: int, stop: int, *, implicit: bool, depth: int) -> int:
-    """Where what follows a sequence of undefined length begins."""
+    """The offset behind the delimiter of a sequence of undefined length."""
     if depth > _MAX_DEPTH:
         raise Unfamiliar("sequences nested too deep")
     position = start

@@ -1,7 +1,7 @@
-"""Data elements as bytes in Explicit VR Little Endian (PS3.5, section 7.1.2), the only transfer syntax we write.
+"""Data elements encoded in Explicit VR Little Endian (PS3.5, section 7.1.2), the transfer syntax of all documents.
 
-A document has ten thousand elements of a dozen forms. pydicom makes objects of them and looks each up several times;
-here an element is made once, as the bytes that it becomes. Sequences and items have defined lengths, as pydicom writes
+A document has ten thousand elements of a dozen forms. pydicom makes an object of each and looks it up several times;
+here an element is encoded at once. Sequences and items have defined lengths, as pydicom writes
 them: the tests hold every form against pydicom's writer.
 """
 
@@ -11,30 +11,31 @@ from collections.abc import Iterable
 from functools import lru_cache
 from struct import Struct
 
+from segqa_dicom.dicom.value_representations import LONG_LENGTH_VRS
+
 _TAG = Struct("<HH")
 _SHORT_LENGTH, _LONG_LENGTH = Struct("<H"), Struct("<I")
-_LONG = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
-"""VRs with a length of 32 bits (PS3.5, table 7.1-1)."""
+_LONG = frozenset(LONG_LENGTH_VRS)
 _ITEM = _TAG.pack(0xFFFE, 0xE000)
 _MOST = {2: 0xFFFE, 4: 0xFFFFFFFE}
 """The largest even length by the bytes of the length field."""
 
 
 def element(tag: int, vr: str, value: bytes) -> bytes:
-    """The element `tag` with a value of even length. Raises ValueError if the value is too long for its VR."""
+    """An element with a value of even length; raises ValueError if the value is too long for its VR."""
     if vr in _LONG:
         return b"".join((_prefix(tag, vr), _LONG_LENGTH.pack(_fitting(value, 4)), value))
     return b"".join((_prefix(tag, vr), _SHORT_LENGTH.pack(_fitting(value, 2)), value))
 
 
 def text(tag: int, vr: str, words: str) -> bytes:
-    """An element with a text as it is, in UTF-8; UIDs are padded with a null, all others with a space."""
+    """An element with a text in UTF-8, padded with a null for UI, else with a space."""
     value = words.encode()
     return element(tag, vr, value if len(value) % 2 == 0 else value + (b"\0" if vr == "UI" else b" "))
 
 
 def item(elements: Iterable[bytes]) -> bytes:
-    """One item of a sequence; the elements must stand in the order of their tags."""
+    """One item of a sequence; elements must ascend by tag."""
     value = b"".join(elements)
     return b"".join((_ITEM, _LONG_LENGTH.pack(_fitting(value, 4)), value))
 

@@ -1,9 +1,9 @@
-"""Headers of plain files without pydicom: the fast path of everything that opens many files.
+"""File headers without pydicom: the fast path of everything that opens many files.
 
-`open_plainly` gives an `OpenedObject` like that of `open_object`, whose data set knows where its elements lie and makes
-values of them when asked. What it makes of an element is what pydicom makes of it; whatever needs more thought than
-that (other VRs than the dictionary's, several values where one is expected, characters beyond ASCII, ...) it lets
-pydicom answer. Files that are not plain as a whole are pydicom's from the beginning.
+`open_plainly` returns an `OpenedObject` like that of `open_object`. Its data set has the offsets of its elements and
+converts values on access, with the results of pydicom; anything unusual (a VR other than the dictionary's, several
+values where one is expected, characters beyond ASCII, ...) is left to pydicom. Files with an unusual encoding are read
+by pydicom from the beginning.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from segqa_dicom.dicom.elements import (
 )
 from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.dicom.opening import PREAMBLE_BYTES, OpenedObject, open_object
-from segqa_dicom.dicom.transfer_syntaxes import DECODING_PLUGINS
+from segqa_dicom.dicom.sop_classes import MEDIA_STORAGE_DIRECTORY
+from segqa_dicom.dicom.transfer_syntaxes import COMPRESSIONS, DEFLATED_IMAGE_FRAME
 
 _FIRST_BYTES = 1 << 13
-"""What is read of a file at first; the header of a CT slice has 2 to 6 KB."""
+"""Bytes of the first read; the header of a CT slice has 2 to 6 KB."""
 _MOST_BYTES = 1 << 26
-"""Headers larger than this are left to pydicom, which need not keep all of them."""
+"""Larger headers are left to pydicom, which need not keep all of them in memory."""
 
-_DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
 _SYNTAXES = {
     uid.encode(): UID(uid)
-    for uid in (ImplicitVRLittleEndian, ExplicitVRLittleEndian, _DEFLATED_FRAMES, *DECODING_PLUGINS)
+    for uid in (ImplicitVRLittleEndian, ExplicitVRLittleEndian, DEFLATED_IMAGE_FRAME, *COMPRESSIONS)
 }
-"""Transfer syntaxes whose data sets are little endian and not deflated as a whole."""
+"""Transfer syntaxes with a little endian data set that is not deflated."""
 _PLAIN_CHARACTER_SETS = frozenset(
     (
         *(b"", b"ISO_IR 6", b"ISO_IR 192", b"GB18030", b"GBK", b"\\ISO 2022 IR 87", b"ISO 2022 IR 6\\ISO 2022 IR 87"),
@@ -52,13 +52,12 @@ _PLAIN_CHARACTER_SETS = frozenset(
         *(b"\\ISO 2022 IR 149", b"\\ISO 2022 IR 58", b"ISO 2022 IR 100"),
     )
 )
-"""Values of Specific Character Set with which ASCII bytes mean what they mean in ASCII."""
-_MEDIA_DIRECTORY = b"1.2.840.10008.1.3.10"
+"""Values of Specific Character Set in which ASCII bytes are ASCII characters."""
 
 _SOP_CLASS_UID = 0x00080016
 _META_LENGTH, _MEDIA_CLASS, _TRANSFER_SYNTAX = 0x00020000, 0x00020002, 0x00020010
 _FIRST_META = frozenset(((_META_LENGTH, b"UL"), (0x00020001, b"OB"), (_MEDIA_CLASS, b"UI")))
-"""pydicom makes a value of the first of these elements, whichever it is."""
+"""First elements of the file meta information whose value pydicom can convert."""
 _META_STOP = PREAMBLE_BYTES + 12
 _FLOAT_PIXEL_DATA, _DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00008, 0x7FE00009
 
@@ -82,14 +81,14 @@ class PlainObject(OpenedObject):
 
 
 def open_header(path: Path, limits: Limits) -> OpenedObject:
-    """A file up to its pixel data, by the fast path if it is plain; raises as `open_object` does."""
+    """The header of a file, by the fast path where possible; raises as `open_object` does."""
     return open_plainly(path, limits) or open_object(path, limits)
 
 
 def open_plainly(path: Path, limits: Limits, *, keywords: Sequence[str] | None = None) -> PlainObject | None:
-    """A file up to its pixel data if all of that is plain; None says nothing about what is wrong, if anything.
+    """The header of a file by the fast path; None if that does not support the file, which may be valid.
 
-    keywords : all that will be asked for; then what is asked of pydicom is, as by `open_object`, read without the rest
+    keywords : the only attributes that are needed, for the parts that pydicom reads
     """
 
     def full() -> Dataset:
@@ -142,7 +141,7 @@ def _parsed(path: Path, data: bytes, size: int, full: Callable[[], Dataset]) -> 
 
 
 def _file_meta(data: bytes) -> tuple[UID, int]:
-    """Transfer syntax, and where the data set begins."""
+    """Transfer syntax, and offset of the data set."""
     if data[128:PREAMBLE_BYTES] != b"DICM":
         raise Unfamiliar("no preamble")
     elements, start = file_meta(data, PREAMBLE_BYTES)
@@ -154,7 +153,7 @@ def _file_meta(data: bytes) -> tuple[UID, int]:
     syntax, media_class = found.get(_TRANSFER_SYNTAX), found.get(_MEDIA_CLASS)
     if syntax is None or syntax[1] != b"UI" or (uid := data[syntax[3] : syntax[4]].rstrip(b"\0 ")) not in _SYNTAXES:
         raise Unfamiliar("another transfer syntax")
-    if media_class is not None and _MEDIA_DIRECTORY in data[media_class[3] : media_class[4]]:
+    if media_class is not None and MEDIA_STORAGE_DIRECTORY.encode() in data[media_class[3] : media_class[4]]:
         raise Unfamiliar("the directory of a disc")
     return _SYNTAXES[uid], start
 
@@ -174,7 +173,7 @@ def _check_header(data: bytes, index: _Index, *, implicit: bool) -> None:
 
 
 def _pixel_value(data: bytes, begin: int, *, implicit: bool) -> tuple[int, int]:
-    """Start and stop of native pixel data; (-1, -1) for others. The walk has made sure that their header is there."""
+    """Start and stop offset of native pixel data; (-1, -1) for encapsulated ones."""
     if implicit:
         start = begin + 8
     elif data[begin + 4 : begin + 6] in (b"OB", b"OW"):
@@ -186,11 +185,11 @@ def _pixel_value(data: bytes, begin: int, *, implicit: bool) -> tuple[int, int]:
 
 
 class PlainDataset:
-    """Stands in for a pydicom `Dataset`, whose `get` and `in` it answers from the bytes; the rest pydicom answers.
+    """A stand-in for a pydicom `Dataset`: `get` and `in` work on the bytes, everything else on pydicom's data set.
 
     data : the file from its beginning
-    index : its elements by their tags
-    full : how to get pydicom's data set
+    index : elements by tag
+    full : reads pydicom's data set
     """
 
     __slots__ = ("_data", "_full", "_implicit", "_index", "_known")
@@ -213,7 +212,7 @@ class PlainDataset:
             return self._pydicom().get(keyword, default)
 
     def plain(self, keyword: str, default: Any = None) -> Any:
-        """What `get` gives, if pydicom is not needed for that; else raises `Unfamiliar`."""
+        """`get` without pydicom; raises `Unfamiliar` if that is not possible."""
         tag, vr = _attribute(keyword)
         element = self._index.get(tag)
         if element is None:
@@ -226,7 +225,7 @@ class PlainDataset:
         return _value(vr, self._data[element[3] : element[4]])
 
     def raw(self, keyword: str) -> bytes | None:
-        """The bytes of a value, padding included; None if there is no such element.
+        """The bytes of a value with padding; None if the element is missing.
 
         Raises `Unfamiliar` if the element has another VR than the dictionary's.
         """
@@ -239,11 +238,11 @@ class PlainDataset:
         return self._data[element[3] : element[4]]
 
     def walked(self) -> tuple[bytes, list[tuple[int, bytes, int, int, int]]]:
-        """The bytes of the file up to its pixel data, and the elements of this data set, as of `element_list`."""
+        """The bytes of the file up to its pixel data, and the elements of this data set as in `element_list`."""
         return self._data, list(self._index.values())
 
     def has_group(self, group: int) -> bool:
-        """Whether there is any element of a group."""
+        """Whether the data set has an element of a group."""
         for tag in reversed(self._index):  # ascending; groups that are asked for stand near the end
             if tag >> 16 <= group:
                 return tag >> 16 == group
@@ -278,7 +277,7 @@ def _indexed(data: bytes, start: int, stop: int, *, implicit: bool) -> _Index:
 
 @cache
 def _attribute(keyword: str) -> tuple[int, bytes]:
-    """Tag and VR of a keyword by the data dictionary."""
+    """Tag and VR of a keyword in the data dictionary."""
     tag = tag_for_keyword(keyword)
     if tag is None:
         raise KeyError(f"no such attribute: {keyword}")
@@ -286,7 +285,7 @@ def _attribute(keyword: str) -> tuple[int, bytes]:
 
 
 def _value(vr: bytes, raw: bytes) -> Any:
-    """What pydicom makes of the bytes of an element that has one of the usual VRs."""
+    """The value of an element as pydicom converts it."""
     convert = _CONVERTERS.get(vr)
     if convert is None:
         raise Unfamiliar("a VR that pydicom may convert")
@@ -323,7 +322,7 @@ def _code_strings(raw: bytes) -> str | tuple[str, ...]:
 
 
 class _Decimal(float):
-    """A number that, like pydicom's, is as text what was written: weights are repeated in documents."""
+    """A decimal string with its original text, as pydicom's DSfloat: documents repeat it."""
 
     def __init__(self, written: bytes) -> None:
         self.written = written.decode().strip(" ")
@@ -333,7 +332,7 @@ class _Decimal(float):
 
 
 class _Integer(int):
-    """The same for whole numbers."""
+    """An integer string with its original text."""
 
     def __init__(self, written: bytes) -> None:
         self.written = written.decode().strip(" ")

@@ -1,4 +1,4 @@
-"""JPEG Extended with 12 bit per pixel: GDCM reads it, but pydicom's own plugin for GDCM refuses to ask."""
+"""Decoder plugin for JPEG Extended with 12 bits: GDCM supports it, but pydicom's plugin for GDCM does not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydicom.uid import JPEGExtended12Bit
 from segqa_dicom.errors import UnreadableObject
 
 DECODER_DEPENDENCIES = {JPEGExtended12Bit: ("gdcm>=3.0.10",)}
-"""What pydicom wants to know of a plugin."""
+"""Required of plugins by pydicom."""
 
 
 def is_available(uid: str) -> bool:

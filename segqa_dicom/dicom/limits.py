@@ -1,4 +1,4 @@
-"""How large an object may be; checked on the header, before anything is allocated for it."""
+"""Size limits of objects, checked on the header before anything is allocated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opening DICOM files: the one place where pydicom's many exceptions become ours."""
+"""DICOM files read by pydicom, whose exceptions become those of `segqa_dicom.errors` here."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its warnings quote va
 
 PREAMBLE_BYTES = 132
 _FIRST_GROUPS = (0x0002, 0x0008)
-"""Groups that a data set without preamble can begin with (PS3.10, section 7.1; old archives leave the preamble out)."""
+"""First groups of a file without preamble (against PS3.10, section 7.1; old archives write such files)."""
 
 _PIXEL_DATA_TAGS = {True: b"\xe0\x7f\x10\x00", False: b"\x7f\xe0\x00\x10"}
 """(7FE0,0010) in little and in big endian order."""
 _INFLATE_CHUNK_BYTES = 1 << 20
 _MAX_DEFLATE_RATIO = 1032
-"""More than this deflate cannot compress (RFC 1951: 258 bytes by two bits)."""
+"""The maximum of deflate (RFC 1951: 258 bytes in two bits)."""
 _QUOTED = re.compile(r"""b?(['"]).*\1""")
 
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Turn whatever a decoder raises into `UnreadableObject` that names `what`; warnings of the parser are dropped.
+    """Turn any exception of a decoder into `UnreadableObject`, naming `what`; warnings of the parser are dropped.
 
     Damaged files make pydicom and its decoders raise more than a dozen unrelated exception classes, so everything is
     caught here, and only here.
@@ -62,7 +62,7 @@ def translated(what: str) -> Iterator[None]:
 
 
 def _in_short(error: Exception) -> str:
-    """Class and text of a foreign error, without what it quotes: that can be a value of the patient."""
+    """Class and message of an exception without quoted text, which may be patient data."""
     reason = " ".join(str(error).split("Traceback")[0].split())
     reason = _QUOTED.sub("...", reason)[:160].strip(" :")
     return f"{type(error).__name__}: {reason}" if reason else type(error).__name__
@@ -100,7 +100,7 @@ def media_class(path: Path) -> str:
 
 @dataclass(slots=True)
 class OpenedObject:
-    """A data set without its pixel data, and where that lies.
+    """A data set without pixel data, and the offset of these.
 
     pixel_offset : file offset of the PixelData element, -1 if there is none
     inflated : the whole data set in memory if it had to be inflated, else None
@@ -114,12 +114,12 @@ class OpenedObject:
 
     @property
     def pixel_syntax(self) -> UID:
-        """How the pixel data are encoded: what was deflated as a whole is inflated by now, and plain bytes."""
+        """Transfer syntax of the pixel data; a deflated data set has been inflated."""
         return UID(ExplicitVRLittleEndian if self.inflated is not None else self.transfer_syntax)
 
     @property
     def is_native_little_endian(self) -> bool:
-        """Whether pixel data are plain bytes in little endian order."""
+        """Whether pixel data are native and little endian."""
         return self.transfer_syntax in (
             ExplicitVRLittleEndian,
             ImplicitVRLittleEndian,
@@ -127,14 +127,14 @@ class OpenedObject:
         )
 
     def all_bytes(self) -> memoryview:
-        """The file, mapped, not copied; of one that is deflated as a whole what it inflates to."""
+        """The mapped file; if it was deflated, the inflated bytes."""
         if self.inflated is not None:
             return memoryview(self.inflated)
         with self.path.open("rb") as stream:
             return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
 
     def native_pixel_bytes(self) -> memoryview:
-        """The value of a native PixelData element, mapped, not copied; shorter than declared if the file is cut."""
+        """The value of native Pixel Data, mapped; shorter than declared if the file is truncated."""
         if self.pixel_offset < 0:
             raise UnreadableObject("it has no pixel data")
         view = self.all_bytes()
@@ -161,9 +161,10 @@ def _value_of_pixel_data(view: memoryview, offset: int, transfer_syntax: UID) ->
 
 
 def open_object(path: Path, limits: Limits, *, keywords: Sequence[str] | None = None) -> OpenedObject:
-    """Read a file up to its pixel data; only some top-level elements if `keywords` are given.
+    """Read a file up to its pixel data.
 
-    Raises `LimitExceeded` for files above the limits, `UnreadableObject` for whatever cannot be parsed.
+    keywords : the top-level attributes to read; all if None
+    Raises `LimitExceeded` for a file above the limits, `UnreadableObject` for one that cannot be parsed.
     """
     with translated("file"), path.open("rb") as stream:
         size = path.stat().st_size
@@ -174,7 +175,7 @@ def open_object(path: Path, limits: Limits, *, keywords: Sequence[str] | None = 
         dataset = dcmread(source, force=True, stop_before_pixels=True, specific_tags=tags)
         offset = source.tell()
         if "SOPClassUID" not in dataset:
-            raise UnreadableObject("file has no SOP Class UID: neither CT nor segmentation, or cut short")
+            raise UnreadableObject("file has no SOP Class UID: neither CT nor segmentation, or truncated")
         if inflated is not None:
             dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
         syntax = UID(str(dataset.file_meta.get("TransferSyntaxUID", ""))) if hasattr(dataset, "file_meta") else UID("")
@@ -193,7 +194,7 @@ def _guessed_syntax(dataset: Dataset) -> UID:
 
 
 def _inflated_if_needed(path: Path, stream: BinaryIO, limits: Limits) -> tuple[BinaryIO, bytes | None]:
-    """`stream`, or the inflated data set as a stream: pydicom inflates without any bound (1 MB can become 1 GB)."""
+    """The stream, or an inflated one: pydicom inflates without a limit (1 MB can become 1 GB)."""
     head = stream.read(PREAMBLE_BYTES)
     stream.seek(0)
     if head[128:132] != b"DICM":
@@ -214,9 +215,9 @@ def _with_syntax(meta_bytes: bytes, meta: Dataset) -> bytes:
 
 
 def inflate(data: bytes, max_bytes: int, *, prefix: bytes = b"") -> bytes:
-    """`prefix`, and `data` (raw deflate, RFC 1951) inflated; `LimitExceeded` if more than `max_bytes` would come out.
+    """`prefix` and the inflated `data` (raw deflate, RFC 1951); raises `LimitExceeded` above `max_bytes`.
 
-    What could be too large is inflated once without being kept, so that a bomb costs time but no memory.
+    Data that could exceed the limit are first inflated without being kept, so that a bomb costs time but no memory.
     """
     if len(data) * _MAX_DEFLATE_RATIO > max_bytes:
         _inflate_into(None, data, max_bytes)
@@ -239,17 +240,17 @@ def _inflate_into(buffer: io.BytesIO | None, data: bytes, max_bytes: int) -> Non
         if buffer is not None:
             buffer.write(part)
         if not part and not pending:
-            break  # cut short: what depends on the rest will notice
+            break  # truncated: the parser will notice
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of the data set in a file, the file meta information left out (it changes with who stored the file)."""
+    """SHA-256 of the data set in a file, without the file meta information, which archives rewrite."""
     with translated("file"):
         return untranslated_file_digest(path)
 
 
 def untranslated_file_digest(path: Path) -> str:
-    """What `file_digest` gives, with `OSError` as it is; several threads may call it at a time."""
+    """`file_digest` that raises `OSError`; thread-safe."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         head = stream.read(PREAMBLE_BYTES + 12)
@@ -263,7 +264,7 @@ def untranslated_file_digest(path: Path) -> str:
 
 
 def text(dataset: Dataset, keyword: str) -> str:
-    """The value of an element as text, several values joined by a backslash; empty if it is missing or damaged."""
+    """The value of an attribute as text, multiple values joined by a backslash; empty if missing or damaged."""
     try:
         value = dataset.get(keyword)
     except Exception:  # noqa: BLE001 - pydicom converts on access; a damaged description is no reason to refuse
@@ -276,7 +277,7 @@ def text(dataset: Dataset, keyword: str) -> str:
 
 
 def _value(dataset: Dataset, keyword: str) -> Any:
-    """The value of an element that ought to be numbers; None if there is none."""
+    """The value of a numeric attribute; None if missing."""
     try:
         value = dataset.get(keyword)
     except Exception as error:  # pydicom converts on access, and fails in many ways on values it cannot convert
@@ -289,9 +290,9 @@ def _value(dataset: Dataset, keyword: str) -> Any:
 
 
 def numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...]:
-    """The `count` finite numbers of an element.
+    """The `count` finite numbers of an attribute.
 
-    Raises `Inconsistent` if the element is missing, has another number of values, or one that is not a finite number.
+    Raises `Inconsistent` if it is missing, has another number of values, or a value that is not a finite number.
     """
     value = _value(dataset, keyword)
     if value is None:
@@ -307,7 +308,7 @@ def numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...]:
 
 
 def whole_number(dataset: Dataset, keyword: str, *, low: int, high: int) -> int:
-    """The whole number of an element between `low` and `high`; raises `Inconsistent` otherwise."""
+    """The integer value of an attribute from `low` to `high`; raises `Inconsistent` otherwise."""
     value = _value(dataset, keyword)
     try:
         number = int(value)
@@ -319,7 +320,7 @@ def whole_number(dataset: Dataset, keyword: str, *, low: int, high: int) -> int:
 
 
 def whole_number_or(dataset: Dataset, keyword: str, default: int) -> int:
-    """The whole number of an element that may be missing or wrong without harm."""
+    """The integer value of an attribute, or a default if it is missing or invalid."""
     try:
         return whole_number(dataset, keyword, low=-(2**31), high=2**32)
     except Inconsistent:
@@ -327,7 +328,7 @@ def whole_number_or(dataset: Dataset, keyword: str, default: int) -> int:
 
 
 def items(dataset: Dataset | None, keyword: str) -> list[Dataset]:
-    """The items of a sequence; none if it is not there."""
+    """The items of a sequence; empty if it is missing."""
     value = dataset.get(keyword) if dataset is not None else None
     return list(value) if value is not None and hasattr(value, "append") else []
 
@@ -339,13 +340,13 @@ def first_item(dataset: Dataset | None, keyword: str) -> Dataset | None:
 
 
 def referenced_series(dataset: Dataset) -> list[Dataset]:
-    """The series that an object refers to, in its own study and in others (PS3.3, section C.12.2)."""
+    """Items for referenced series in the same study and in others (PS3.3, section C.12.2)."""
     studies = items(dataset, "StudiesContainingOtherReferencedInstancesSequence")
     return [item for holder in (dataset, *studies) for item in items(holder, "ReferencedSeriesSequence")]
 
 
 def source_instances(group: Dataset | None) -> frozenset[str]:
-    """SOP Instance UIDs of the images that a functional group names as those it was derived from."""
+    """SOP Instance UIDs in the Source Image Sequences of a functional group."""
     derivations = items(group, "DerivationImageSequence")
     sources = (source for derivation in derivations for source in items(derivation, "SourceImageSequence"))
     return frozenset(uid for source in sources if (uid := text(source, "ReferencedSOPInstanceUID")))

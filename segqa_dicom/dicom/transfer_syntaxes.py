@@ -1,8 +1,8 @@
-"""Transfer syntaxes of pixel data: which decoder reads them, and which of them lose information."""
+"""Transfer syntaxes of pixel data: decoder, media type, and whether information is lost."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydicom import Dataset
 from pydicom.pixels import get_decoder  # type: ignore[attr-defined]
@@ -10,47 +10,58 @@ from pydicom.pixels.decoders.base import Decoder, JPEGExtended12BitDecoder
 
 from segqa_dicom.dicom.opening import OpenedObject, text
 
-DECODING_PLUGINS = {
-    "1.2.840.10008.1.2.4.80": "pyjpegls",
-    "1.2.840.10008.1.2.4.81": "pyjpegls",
-    "1.2.840.10008.1.2.4.90": "pylibjpeg",
-    "1.2.840.10008.1.2.4.91": "pylibjpeg",
-    "1.2.840.10008.1.2.4.201": "pylibjpeg",
-    "1.2.840.10008.1.2.4.202": "pylibjpeg",
-    "1.2.840.10008.1.2.4.203": "pylibjpeg",
-    "1.2.840.10008.1.2.4.50": "gdcm",
-    "1.2.840.10008.1.2.4.51": "segqa",
-    "1.2.840.10008.1.2.4.57": "gdcm",
-    "1.2.840.10008.1.2.4.70": "gdcm",
-    "1.2.840.10008.1.2.5": "pydicom",
+DEFLATED_IMAGE_FRAME = "1.2.840.10008.1.2.8.1"
+"""Deflated Image Frame Compression: each frame is one raw deflate stream (PS3.5, section A.4.14)."""
+
+
+class Compression(NamedTuple):
+    """A compressed transfer syntax.
+
+    plugin : decoder of pydicom; named, so that pixel values do not depend on the packages that are installed
+    media_type : of one frame (PS3.18, table 8.7.3-5)
+    lossy_method : empty if frames may be reversible, as those of all transfer syntaxes of JPEG 2000 and HTJ2K may
+    """
+
+    plugin: str
+    media_type: str
+    lossy_method: str = ""
+
+
+COMPRESSIONS = {
+    "1.2.840.10008.1.2.4.80": Compression("pyjpegls", "image/jls"),
+    "1.2.840.10008.1.2.4.81": Compression("pyjpegls", "image/jls", "JPEG-LS near-lossless"),
+    "1.2.840.10008.1.2.4.90": Compression("pylibjpeg", "image/jp2"),
+    "1.2.840.10008.1.2.4.91": Compression("pylibjpeg", "image/jp2"),
+    "1.2.840.10008.1.2.4.201": Compression("pylibjpeg", "image/jphc"),
+    "1.2.840.10008.1.2.4.202": Compression("pylibjpeg", "image/jphc"),
+    "1.2.840.10008.1.2.4.203": Compression("pylibjpeg", "image/jphc"),
+    "1.2.840.10008.1.2.4.50": Compression("gdcm", "image/jpeg", "JPEG"),
+    "1.2.840.10008.1.2.4.51": Compression("segqa", "image/jpeg", "JPEG"),
+    "1.2.840.10008.1.2.4.57": Compression("gdcm", "image/jpeg"),
+    "1.2.840.10008.1.2.4.70": Compression("gdcm", "image/jpeg"),
+    "1.2.840.10008.1.2.5": Compression("pydicom", "image/dicom-rle"),
 }
-"""Which decoder reads which transfer syntax: named, so that the numbers do not depend on what else is installed."""
+"""Compressed transfer syntaxes that are decoded, by UID (PS3.5, annex A)."""
 
 JPEGExtended12BitDecoder.add_plugin("segqa", ("segqa_dicom.dicom.jpeg12", "_decode_frame"))
 
-_ALWAYS_LOSSY = {
-    "1.2.840.10008.1.2.4.50": "JPEG",
-    "1.2.840.10008.1.2.4.51": "JPEG",
-    "1.2.840.10008.1.2.4.81": "JPEG-LS near-lossless",
-}
-"""JPEG 2000 and HTJ2K have no place here: their "lossy" transfer syntaxes may also hold reversible streams."""
-
 
 def lossy_method(dataset: Dataset, transfer_syntax: str) -> str:
-    """By which method an image lost information; empty if it did not.
+    """Method of lossy compression; empty for an image without loss.
 
-    By Lossy Image Compression (0028,2110), which stays with an image that was decompressed later, or by an encoding
-    that cannot be lossless.
+    By Lossy Image Compression (0028,2110), which stays with an image that was decompressed later, or by a transfer
+    syntax that is always lossy.
     """
     if text(dataset, "LossyImageCompression") == "01":
         return text(dataset, "LossyImageCompressionMethod") or "method not stated"
-    return _ALWAYS_LOSSY.get(transfer_syntax, "")
+    known = COMPRESSIONS.get(transfer_syntax)
+    return known.lossy_method if known else ""
 
 
 def frame_decoder(opened: OpenedObject) -> tuple[Decoder, dict[str, Any]]:
-    """The decoder of pydicom for the frames of an object that was opened, and the options to call it with."""
+    """The pydicom decoder for the frames of an object, and the options of its calls."""
     syntax = opened.pixel_syntax
     options: dict[str, Any] = {"raw": True}
-    if str(syntax) in DECODING_PLUGINS:
-        options["decoding_plugin"] = DECODING_PLUGINS[str(syntax)]
+    if (known := COMPRESSIONS.get(str(syntax))) is not None:
+        options["decoding_plugin"] = known.plugin
     return get_decoder(syntax), options

@@ -1,4 +1,4 @@
-"""DICOM UIDs: normalising what came in, and computing our own from what they stand for."""
+"""DICOM UIDs: validation, and stable UIDs computed from content."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from segqa_dicom.digests import canonical_json
 from segqa_dicom.errors import Inconsistent
 
 PROJECT_NAMESPACE = uuid.UUID("6f0d3a0e-52a6-5c1b-9a0e-5e95a0c1d1b7")
-"""Name space of all UIDs that segqa computes; changing it changes every document's identity."""
+"""Namespace of all computed UIDs; changing it changes the UID of every document."""
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*\Z")
 
 
 def normalised_uid(text: object, *, what: str) -> str:
-    """`text` without padding (spaces, NULs), if it is a UID (PS3.5, section 9.1; leading zeros are tolerated).
+    """A UID without padding (PS3.5, section 9.1; leading zeros are tolerated).
 
-    Raises `Inconsistent`, naming `what`, for anything else: such text must never become a key or a file name.
+    Raises `Inconsistent`, naming `what`, for anything else: it must never become a key or a file name.
     """
     uid = str(text or "").strip(" \0")
     if not uid or len(uid) > 64 or not _UID.match(uid):
@@ -26,7 +26,7 @@ def normalised_uid(text: object, *, what: str) -> str:
 
 
 def stable_uid(*parts: object) -> str:
-    """The UID that stands for `parts` (JSON values): the same parts give the same UID, always.
+    """The UID of `parts` (JSON values), always the same for the same parts.
 
     ``2.25.`` + a name-based UUID as an integer (PS3.5, section B.2; RFC 9562, version 5).
     """

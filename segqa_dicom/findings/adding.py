@@ -5,13 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
+from segqa_dicom.dicom.sop_classes import CT_CLASSES, SEG_CLASSES
 from segqa_dicom.findings.schema import COUNT_COLUMNS, RELATIONS, VALUE_TYPES, VERDICT_RANKS, json_list
 from segqa_dicom.model import Code
 from segqa_dicom.sr import codes, interpretation
 from segqa_dicom.sr.content import Document, Group, Item
 from segqa_dicom.sr.kinds import Kind
 from segqa_dicom.sr.outcomes import SEVERITIES, RuleOutcome, rule_outcomes
-from segqa_dicom.sr.read import CT_CLASSES, SEG_CLASSES
 
 _ADD_GROUP = f"INSERT INTO measurement_group VALUES ({', '.join('?' * (12 + len(COUNT_COLUMNS)))})"  # noqa: S608
 _ADD_SEGMENT = (

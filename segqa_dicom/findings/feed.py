@@ -16,11 +16,12 @@ from segqa_dicom.archive.folder import FolderArchive
 from segqa_dicom.archive.folder_keys import Level
 from segqa_dicom.archive.folder_search import Question
 from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.dicom.sop_classes import SEG_CLASSES, SR_CLASSES
 from segqa_dicom.errors import Inconsistent, InputError
 from segqa_dicom.findings.index import FindingsIndex, SegmentationName
 from segqa_dicom.progress import Progress, silent
 from segqa_dicom.sr.content import Document
-from segqa_dicom.sr.read import SEG_CLASSES, SR_CLASSES, read_document
+from segqa_dicom.sr.read import read_document
 
 MODALITIES = ("SR",)
 """Of the series that are looked into, where the archive does not tell the SOP classes of what is new."""

@@ -17,11 +17,11 @@ from pynetdicom.dimse_primitives import N_EVENT_REPORT
 from pynetdicom.dsutils import encode
 
 from segqa_dicom.dicom.opening import items, text
+from segqa_dicom.dicom.sop_classes import STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
 from segqa_dicom.dicom.uids import normalised_uid
 from segqa_dicom.errors import Inconsistent
 from segqa_dicom.log import event as log_event
 from segqa_dicom.log import hashed
-from segqa_dicom.node.contexts import STORAGE_COMMITMENT
 from segqa_dicom.node.peers import Peer
 from segqa_dicom.node.receiving import Receiver, Report
 from segqa_dicom.node.waiting import IsHeld
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger("segqa.node")
 
-WELL_KNOWN_INSTANCE = "1.2.840.10008.1.20.1.1"
 _REQUEST = 1
 """Action Type ID (PS3.4, table J.3-1)."""
 _ALL_HELD, _SOME_FAILED = 1, 2
@@ -104,7 +103,7 @@ class Commitments:
     def request(self, event: Event, receiver: Receiver, peer: Peer | None) -> int:
         """The status for an N-ACTION request; its report follows on the same association, or else to `peer`."""
         action: Any = event.request
-        if action.RequestedSOPInstanceUID != WELL_KNOWN_INSTANCE:
+        if action.RequestedSOPInstanceUID != STORAGE_COMMITMENT_INSTANCE:
             return NO_SUCH_INSTANCE
         if action.ActionTypeID != _REQUEST:
             return NO_SUCH_ACTION
@@ -123,7 +122,7 @@ class Commitments:
         primitive = N_EVENT_REPORT()
         primitive.MessageID = next(self._numbers) % 0xFFFF
         primitive.AffectedSOPClassUID = STORAGE_COMMITMENT
-        primitive.AffectedSOPInstanceUID = WELL_KNOWN_INSTANCE
+        primitive.AffectedSOPInstanceUID = STORAGE_COMMITMENT_INSTANCE
         primitive.EventTypeID = kind
         primitive.EventInformation = BytesIO(encode(answer, syntax.is_implicit_VR, syntax.is_little_endian) or b"")
 
@@ -186,7 +185,7 @@ class Commitments:
         if not association.is_established:
             return False
         try:
-            status, _ = association.send_n_event_report(answer, kind, STORAGE_COMMITMENT, WELL_KNOWN_INSTANCE)
+            status, _ = association.send_n_event_report(answer, kind, STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE)
             return bool(status) and status.Status == SUCCESS
         except (RuntimeError, ValueError):  # ended meanwhile, or the context was not accepted
             return False

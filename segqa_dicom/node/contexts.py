@@ -8,28 +8,15 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.presentation import PresentationContext, build_context
 
 from segqa_dicom import __version__
-from segqa_dicom.dicom.transfer_syntaxes import DECODING_PLUGINS
+from segqa_dicom.dicom.sop_classes import CT_CLASSES, GENERAL_SR_CLASSES, SEG_CLASSES, STORAGE_COMMITMENT, VERIFICATION
+from segqa_dicom.dicom.transfer_syntaxes import COMPRESSIONS
 from segqa_dicom.dicom.uids import stable_uid
 
-VERIFICATION = "1.2.840.10008.1.1"
-STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
-IMAGE_CLASSES = {
-    "1.2.840.10008.5.1.4.1.1.2": "CT Image Storage",
-    "1.2.840.10008.5.1.4.1.1.2.1": "Enhanced CT Image Storage",
-    "1.2.840.10008.5.1.4.1.1.2.2": "Legacy Converted Enhanced CT Image Storage",
-    "1.2.840.10008.5.1.4.1.1.66.4": "Segmentation Storage",
-    "1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage",
-}
-DOCUMENT_CLASSES = {
-    "1.2.840.10008.5.1.4.1.1.88.11": "Basic Text SR Storage",
-    "1.2.840.10008.5.1.4.1.1.88.22": "Enhanced SR Storage",
-    "1.2.840.10008.5.1.4.1.1.88.33": "Comprehensive SR Storage",
-    "1.2.840.10008.5.1.4.1.1.88.34": "Comprehensive 3D SR Storage",
-    "1.2.840.10008.5.1.4.1.1.88.35": "Extensible SR Storage",
-}
-STORAGE_CLASSES = IMAGE_CLASSES | DOCUMENT_CLASSES
+IMAGE_CLASSES = sorted(CT_CLASSES | SEG_CLASSES)
+DOCUMENT_CLASSES = sorted(GENERAL_SR_CLASSES)
+STORAGE_CLASSES = [*IMAGE_CLASSES, *DOCUMENT_CLASSES]
 PLAIN_SYNTAXES = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
-IMAGE_SYNTAXES = (*PLAIN_SYNTAXES, *DECODING_PLUGINS)
+IMAGE_SYNTAXES = (*PLAIN_SYNTAXES, *COMPRESSIONS)
 """What is read. Not there on purpose: big endian (retired), and data sets that are deflated as a whole (bombs)."""
 
 IMPLEMENTATION_CLASS_UID = stable_uid("implementation class")

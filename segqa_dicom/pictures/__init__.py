@@ -1,4 +1,4 @@
-"""Pictures of a case for people who review it: cases kept open, planes, where things are, thumbnails."""
+"""Images of a case for reviewers: open cases, planes, positions, thumbnails."""
 
 from segqa_dicom.pictures.errors import NoSuchPlane, NoSuchSegment, NothingToShow
 from segqa_dicom.pictures.locations import StartReason, to_mm, to_voxel

@@ -1,4 +1,4 @@
-"""Things kept in memory up to a number of bytes."""
+"""A least-recently-used cache bounded by bytes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _Kept = TypeVar("_Kept")
 
 
 class RecentlyUsed(Generic[_Kept]):
-    """What was used last, of all that was made; for any number of threads.
+    """A thread-safe least-recently-used cache.
 
-    max_bytes : what was used longest ago is dropped beyond that
-    size_of : bytes of a thing; larger ones than `max_bytes` are not kept at all
+    max_bytes : of all values; larger values are not kept
+    size_of : bytes of a value
     """
 
     def __init__(self, max_bytes: int, size_of: Callable[[_Kept], int]) -> None:
@@ -25,11 +25,11 @@ class RecentlyUsed(Generic[_Kept]):
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of all that is kept."""
+        """Bytes of all values."""
         return self._held_bytes
 
     def get(self, key: Hashable, make: Callable[[], _Kept]) -> _Kept:
-        """What is kept under a key; else it is made, which two threads may do at the same time."""
+        """The value of a key, made if it is missing; two threads may make it at the same time."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)

@@ -1,4 +1,4 @@
-"""What can be wrong with a question for a picture."""
+"""Errors of requests for images."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from segqa_dicom.errors import InputError
 
 
 class NothingToShow(InputError):
-    """The archive has no such CT series, or nothing drawn on it that can be read."""
+    """Raised for a CT series that is not archived or has no readable segmentation."""
 
 
 class NoSuchSegment(InputError):
-    """The case has no such segmentation, or that has no such segment."""
+    """Raised for an unknown segmentation or segment."""
 
 
 class NoSuchPlane(InputError):
-    """There is no such view, no plane with that number, or the window is none."""
+    """Raised for an unknown view, an out-of-range plane or an invalid window."""

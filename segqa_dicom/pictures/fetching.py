@@ -1,4 +1,4 @@
-"""From the archive to a `Case`: a CT series and every segmentation that was drawn on it."""
+"""Cases from the archive: a CT series with all its segmentations."""
 
 from __future__ import annotations
 
@@ -9,34 +9,35 @@ from pathlib import Path
 from segqa_dicom.archive import Archive, Instance
 from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.dicom.opening import open_object
+from segqa_dicom.dicom.sop_classes import SEG_CLASSES
 from segqa_dicom.errors import InputError
 from segqa_dicom.model import Case
 from segqa_dicom.pictures.errors import NothingToShow
 from segqa_dicom.progress import Progress
 from segqa_dicom.reading.case import read_case
 from segqa_dicom.reading.grouping import CaseFiles, group
-from segqa_dicom.reading.scan import SEG_CLASSES, Header, Kind, scan
+from segqa_dicom.reading.scan import Header, Kind, scan
 
 _HU_BYTES, _LABEL_BYTES = 2, 1
-"""Bytes of a voxel of the CT, and of a segmentation with fewer than 256 segments and no overlap: nearly all are so."""
+"""Bytes per voxel of the CT, and of a segmentation with fewer than 256 segments and no overlap."""
 
 
 @dataclass(frozen=True, eq=False)
 class Fetched:
-    """A case, and why segmentations that were asked for are not in it, by SOP Instance UID."""
+    """A case, and reasons for segmentations that are not in it, by SOP Instance UID."""
 
     case: Case
-    left_out: dict[str, str]
+    excluded: dict[str, str]
 
 
 class Fetcher:
-    """Fetches the cases of an archive."""
+    """Reads cases of an archive."""
 
     def __init__(self, archive: Archive, limits: Limits) -> None:
         self._archive, self._limits = archive, limits
 
     def is_there(self, segmentation: str) -> bool:
-        """Whether the archive has a segmentation."""
+        """Whether a segmentation is archived."""
         return bool(self._archive.find_instances([segmentation]))
 
     def fetch(
@@ -49,30 +50,30 @@ class Fetcher:
         expect: Callable[[int], None],
         progress: Progress,
     ) -> Fetched:
-        """The CT series with the segmentations of its study that were drawn on it, and with others if they are, too.
+        """The CT series with the segmentations of its study that refer to it, and with those of `also`.
 
-        folder : for files, which nobody needs afterwards
+        folder : for temporary files
         also : SOP Instance UIDs of segmentations that may be in other studies
-        expect : called with the bytes that the arrays will need, about, before they are made
+        expect : called with the approximate bytes of the arrays, before they are made
         Raises `NothingToShow`, an `InputError` of reading, or a `PeerError` of the archive.
         """
         progress("asking the archive", 0, 1)
         images = self._archive.list_instances(study, ct_series)
         if not images:
-            raise NothingToShow(f"CT series {ct_series} is not in the archive any more")
+            raise NothingToShow(f"CT series {ct_series} is no longer in the archive")
         segmentations = self._segmentations(study, also)
         progress("fetching images", 0, len(images))
         paths = self._archive.fetch(images, folder)
         progress("fetching segmentations", 0, len(segmentations))
         paths = paths | self._archive.fetch(segmentations, folder)
-        files, left_out = self._files(study, ct_series, paths, also, progress)
-        left_out |= {uid: f"segmentation {uid} is not in the archive any more" for uid in set(also) - set(paths)}
+        files, excluded = self._files(study, ct_series, paths, also, progress)
+        excluded |= {uid: f"segmentation {uid} is no longer in the archive" for uid in set(also) - set(paths)}
         expect(self._expected_bytes(files))
         case, unread = read_case(files, self._limits, progress)
-        left_out |= {one.sop_instance_uid: one.reason for one in unread if one.is_segmentation and one.sop_instance_uid}
+        excluded |= {one.sop_instance_uid: one.reason for one in unread if one.is_segmentation and one.sop_instance_uid}
         if case is None:
-            raise NothingToShow(f"nothing of CT series {ct_series} can be shown: {'; '.join(left_out.values())}")
-        return Fetched(case, left_out)
+            raise NothingToShow(f"nothing of CT series {ct_series} can be shown: {'; '.join(excluded.values())}")
+        return Fetched(case, excluded)
 
     def _segmentations(self, study: str, also: Collection[str]) -> list[Instance]:
         found = {
@@ -89,23 +90,23 @@ class Fetcher:
     ) -> tuple[CaseFiles, dict[str, str]]:
         headers, unusable = scan(sorted(set(paths.values())), self._limits, progress)
         uids = {path: uid for uid, path in paths.items()}
-        left_out = {uids[one.path]: one.reason for one in unusable if one.path in uids}
+        excluded = {uids[one.path]: one.reason for one in unusable if one.path in uids}
         images = [one for one in headers if one.kind is Kind.CT]
         instances = {one.sop_instance_uid for one in images}
         drawn, elsewhere = list[Header](), list[Header]()
         for one in (one for one in headers if one.kind is Kind.SEG):
             ours = one.sop_instance_uid in also or self._is_drawn_on(one, study, ct_series, instances)
             (drawn if ours else elsewhere).append(one)
-        left_out |= {one.sop_instance_uid: "it was drawn on another CT series" for one in elsewhere}
+        excluded |= {one.sop_instance_uid: "it refers to another CT series" for one in elsewhere}
         cases, ungrouped = group([*images, *drawn], self._limits)
-        left_out |= {one.sop_instance_uid: one.reason for one in ungrouped if one.sop_instance_uid}
+        excluded |= {one.sop_instance_uid: one.reason for one in ungrouped if one.sop_instance_uid}
         for case in cases:
             if case.name == ct_series:
-                return case, left_out
+                return case, excluded
         raise NothingToShow(f"the archive has no segmentation on CT series {ct_series} that can be read")
 
     def _is_drawn_on(self, header: Header, study: str, ct_series: str, instances: Collection[str]) -> bool:
-        """Whether a segmentation of the study names this CT series; if it names nothing that is there, the only one."""
+        """Whether a segmentation refers to this CT series, or to nothing in the archive and it is the only one."""
         if ct_series in header.referenced_series or not header.referenced_instances.isdisjoint(instances):
             return True
         if any(self._archive.list_series(series_instance_uid=uid) for uid in header.referenced_series):
@@ -115,7 +116,7 @@ class Fetcher:
         return len(self._archive.list_series(study_instance_uid=study, modality="CT")) == 1
 
     def _expected_bytes(self, files: CaseFiles) -> int:
-        """About what the arrays of a case need; its first image stands for all."""
+        """Approximate bytes of the arrays of a case, from its first image."""
         keywords = ("SOPClassUID", "Rows", "Columns", "NumberOfFrames")
         try:
             first = open_object(files.ct_paths[0], self._limits, keywords=keywords).dataset

@@ -1,4 +1,4 @@
-"""Where things are: voxels to millimetres and back, and where somebody should look first."""
+"""Conversion between voxels and LPS mm, and the voxel to show first."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ from segqa_dicom.pictures.open_case import OpenCase, SegmentIndex, Voxel
 from segqa_dicom.rendering.patient_planes import voxel_at
 
 _MAX_LEVELS = 3
-"""Vertebrae and ribs that are further away say nothing about where one should be."""
+"""Levels up to which a vertebra or rib indicates the position of another."""
 
 
 class StartReason(StrEnum):
-    """Why a page opens where it does."""
+    """Reason for the voxel shown first."""
 
     LOCATION = "location"
-    """The first location given: the worst that the machine points to."""
+    """The first given location, of the worst finding."""
     SEGMENT = "segment"
-    """The middle of the segment."""
+    """The centre of the segment."""
     COUNTERPART = "counterpart"
-    """The segment is empty; another model has the structure there."""
+    """The structure in another model; the segment is empty."""
     NEIGHBOURS = "neighbours"
-    """The segment is empty in all models; structures that lie beside it in everybody lie there."""
+    """Anatomical neighbours; the segment is empty in all models."""
     MIDDLE = "middle"
-    """Nothing is known: the middle of the volume."""
+    """The centre of the volume."""
 
 
 def to_mm(open_case: OpenCase, voxel: Sequence[float]) -> PointMm:
-    """LPS mm of a (slice, row, column), which may be fractional; whole numbers are the middles of voxels.
+    """LPS mm of a (slice, row, column), which may be fractional; integers are the centres of voxels.
 
-    Between uneven slices the position is interpolated; beyond the first and last slice their positions hold.
+    Interpolated between uneven slices, constant beyond the first and last slice.
     """
     index, row, column = voxel
     return open_case.case.ct.geometry.point_at(index, row, column)
 
 
 def to_voxel(open_case: OpenCase, point_mm: PointMm) -> Voxel:
-    """The voxel nearest to a point, at the border of the volume if the point is outside."""
+    """The voxel nearest to a point in LPS mm, at the border of the volume for a point outside."""
     return voxel_at(open_case.case.ct.geometry, point_mm)
 
 
 def start(
     open_case: OpenCase, focus: SegmentIndex | None, locations_mm: Sequence[PointMm]
 ) -> tuple[Voxel, StartReason]:
-    """Where to look first, and why there.
+    """The voxel to show first, and the reason.
 
-    focus : the segment that is reviewed; None = the segmentation as a whole
-    locations_mm : worst first
+    focus : the reviewed segment; None = the segmentation as a whole
+    locations_mm : of findings, worst first
     """
     if locations_mm:
         return to_voxel(open_case, locations_mm[0]), StartReason.LOCATION
@@ -61,14 +61,14 @@ def start(
         for other in open_case.counterparts(*focus):
             if (centre := open_case.centre(*other)) is not None:
                 return centre, StartReason.COUNTERPART
-        if (near := _near_neighbours(open_case, focus)) is not None:
+        if (near := _centre_of_neighbours(open_case, focus)) is not None:
             return near, StartReason.NEIGHBOURS
     shape = open_case.case.ct.geometry.shape
     return (shape[0] // 2, shape[1] // 2, shape[2] // 2), StartReason.MIDDLE
 
 
-def _near_neighbours(open_case: OpenCase, focus: SegmentIndex) -> Voxel | None:
-    """The mean of the centres of structures that lie beside a segment, of its model, else of any."""
+def _centre_of_neighbours(open_case: OpenCase, focus: SegmentIndex) -> Voxel | None:
+    """The mean centre of the anatomical neighbours of a segment, in its model, else in any."""
     at, index = focus
     known = knowledge(open_case.segment(at, index).codes)
     for names in _beside(known):
@@ -87,7 +87,7 @@ def _near_neighbours(open_case: OpenCase, focus: SegmentIndex) -> Voxel | None:
 
 
 def _beside(known: Structure) -> Iterator[set[str]]:
-    """Canonical names of what lies beside a structure: in its chain, nearest first; what it must be near; wholes."""
+    """Canonical names of neighbours of a structure: in its chain, nearest first, then adjacent ones, then wholes."""
     chain = chain_members(known)
     if known.canonical in chain:
         place = chain.index(known.canonical)

@@ -1,4 +1,4 @@
-"""A case in memory, and what is asked of its segments again and again."""
+"""A case in memory with cached properties of its segments."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from segqa_dicom.rendering.windows import SOFT, Window, window_for
 Voxel = tuple[int, int, int]
 """Index (slice, row, column)."""
 SegmentIndex = tuple[int, int]
-"""Index of a segmentation in its case, and of a segment in that."""
+"""Index of a segmentation in its case, and of a segment in the segmentation."""
 
 _SAMPLED_VOXELS = 1_000_000
 _serials = count()
 
 
 class OpenCase:
-    """A CT series and the segmentations on it, for any number of threads. What is costly is found out once.
+    """A CT series with its segmentations; thread-safe. Costly properties are computed once.
 
-    left_out : why segmentations of the study are not shown with it, by SOP Instance UID
+    excluded : reasons for segmentations of the study that are not in the case, by SOP Instance UID
     size_bytes : of the arrays
-    serial : another number for each `OpenCase` of this process, for keys of what is made from it
+    serial : unique in this process, for cache keys
     """
 
-    def __init__(self, case: Case, *, left_out: Mapping[str, str] | None = None) -> None:
-        self.case, self.left_out = case, dict(left_out or {})
+    def __init__(self, case: Case, *, excluded: Mapping[str, str] | None = None) -> None:
+        self.case, self.excluded = case, dict(excluded or {})
         self.size_bytes = array_bytes(case)
         self.serial = next(_serials)
         axes = Axes(case.ct.geometry)
@@ -51,14 +51,14 @@ class OpenCase:
         self._full_range: Window | None = None
 
     def knows(self, segmentation: str) -> bool:
-        """Whether a segmentation is in the case, or it is known why not."""
-        return segmentation in self._indices or segmentation in self.left_out
+        """Whether a segmentation is in the case, or excluded from it."""
+        return segmentation in self._indices or segmentation in self.excluded
 
     def segmentation_index(self, segmentation: str) -> int:
         """Index of a segmentation, by its SOP Instance UID; raises `NoSuchSegment`."""
         if segmentation in self._indices:
             return self._indices[segmentation]
-        reason = self.left_out.get(segmentation, "it was not drawn on this CT series, or has not arrived")
+        reason = self.excluded.get(segmentation, "it does not refer to this CT series, or has not arrived")
         raise NoSuchSegment(f"segmentation {segmentation} cannot be shown: {reason}")
 
     def segment_place(self, segmentation: str, number: int) -> SegmentIndex:
@@ -74,7 +74,7 @@ class OpenCase:
         return self.case.segmentations[at].segments[index]
 
     def counterparts(self, at: int, index: int) -> list[SegmentIndex]:
-        """The segments of other segmentations that stand for the same structure; none if the segment has no codes."""
+        """The segments of other segmentations with the same structure; empty for a segment without codes."""
         codes = self.segment(at, index).codes
         if codes.type is None:
             return []
@@ -87,7 +87,7 @@ class OpenCase:
         ]
 
     def bounding_box(self, at: int, index: int) -> Box | None:
-        """The smallest box around a segment, in voxels; None if it is empty."""
+        """The bounding box of a segment, in voxels; None if it is empty."""
         low, high = self._boxes_of(at, self.segment(at, index).layer)[index + 1].reshape(2, 3).tolist()
         return Box((low[0], low[1], low[2]), (high[0], high[1], high[2])) if low[0] < high[0] else None
 
@@ -102,12 +102,12 @@ class OpenCase:
         return found
 
     def centre_mm(self, at: int, index: int) -> PointMm | None:
-        """The same in LPS mm."""
+        """`centre` in LPS mm."""
         voxel = self.centre(at, index)
         return None if voxel is None else self.case.ct.geometry.point_at(*voxel)
 
     def window_of(self, at: int, index: int) -> Window:
-        """The window in which a segment is seen best; the range of all values if they are not HU."""
+        """The window for a segment; `full_range` if values are not HU."""
         if not self.case.ct.facts.hu_defined:
             return self.full_range
         with self._lock:
@@ -120,12 +120,12 @@ class OpenCase:
 
     @property
     def default_window(self) -> Window:
-        """The window for nothing in particular."""
+        """The window without a segment in focus."""
         return SOFT if self.case.ct.facts.hu_defined else self.full_range
 
     @property
     def full_range(self) -> Window:
-        """From the 1st to the 99th percentile of what is not padding, of a sample of the voxels."""
+        """1st to 99th percentile of a sample of voxels without padding."""
         if self._full_range is None:
             self._full_range = self._find_full_range()
         return self._full_range
@@ -180,7 +180,7 @@ class OpenCase:
 
 
 def compile_kernels() -> None:
-    """Compile what pictures need, which takes long the first time after an installation."""
+    """Compile the kernels of this package, which is slow the first time after an installation."""
     nothing = np.zeros((1, 1, 1), np.uint8)
     _find_boxes(nothing, np.zeros((256, 6), np.int32))
     traced(nothing[0])
@@ -188,7 +188,7 @@ def compile_kernels() -> None:
 
 @kernel
 def _find_boxes(labels: Any, boxes: NDArray[np.int32]) -> None:
-    """Write, per label, the lowest slice, row and column and the ones after the highest."""
+    """Write start and stop of slice, row and column of each label: (labels, 6)."""
     slices, rows, columns = labels.shape
     for k in range(slices):
         for i in range(rows):

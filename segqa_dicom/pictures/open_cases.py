@@ -1,4 +1,4 @@
-"""Cases that are open: as many as fit into memory, each fetched and read once, whoever asks for it."""
+"""A cache of open cases, bounded by memory, in which each case is read once for all threads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from segqa_dicom.pictures.open_case import OpenCase, compile_kernels
 
 _PREFIX = "pictures-"
 _LEFTOVER_S = 86_400
-"""No case takes so long to read; a folder that is older was left by a process that died."""
+"""Age of a temporary folder whose process must have died."""
 _LOADS_AT_ONCE = 2
 
 _Key = tuple[str, str]
@@ -31,37 +31,37 @@ _Step = tuple[str, int, int]
 
 
 class Closed(SegQaError):
-    """The process is about to end, and opens nothing any more."""
+    """Raised while the process shuts down."""
 
 
 class _NoRoom(SegQaError):
-    """A case that nobody waits for would take the place of one that somebody looks at."""
+    """Raised for a preloaded case that would evict the one used last."""
 
 
 @dataclass(eq=False)
 class _Load:
-    """A case on its way into memory.
+    """A case that is being read.
 
-    also : segmentations that it is to have, wherever they are
-    is_wanted : somebody waits for it; else it is loaded in advance
-    is_looked_at : somebody who waits will look at it, and not only take something from it
+    also : segmentations to include, whatever their study
+    is_wanted : whether a thread waits for it; else it is preloaded
+    is_viewed : whether one of these will show it, and not only take a thumbnail
     reserved_bytes : of arrays that are being made
     """
 
     also: frozenset[str]
     is_wanted: bool
-    is_looked_at: bool
+    is_viewed: bool
     step: _Step = ("waiting", 0, 1)
     reserved_bytes: int = 0
     future: Future[OpenCase] = field(default_factory=Future)
 
 
 class OpenCases:
-    """Cases in memory, by the Study and Series Instance UIDs of their CT; for any number of threads.
+    """Cases in memory, by Study and Series Instance UID of their CT; thread-safe.
 
-    folder : for files while they are read; empty again after each case
-    max_bytes : of all arrays together, those that are being read included. The case that was used last stays even if
-        it alone is larger; no thread loses a case that it works with. Pictures that were drawn are kept beside them.
+    folder : for temporary files
+    max_bytes : of the arrays of all cases, including those being read. The case used last is kept even if it is larger,
+        and no thread loses a case that it uses. Cached images are not counted.
     """
 
     def __init__(self, archive: Archive, *, folder: Path, limits: Limits, max_bytes: int) -> None:
@@ -69,8 +69,8 @@ class OpenCases:
         self._folder, self._max_bytes = folder, max_bytes
         self._lock = Lock()
         self._cases: OrderedDict[_Key, OpenCase] = OrderedDict()
-        # Put out, but still in somebody's hands: as long as that is so they take room, and can be had again.
-        self._put_out: WeakValueDictionary[_Key, OpenCase] = WeakValueDictionary()
+        # Evicted, but still used by a thread: they take memory until then, and can be returned again.
+        self._evicted: WeakValueDictionary[_Key, OpenCase] = WeakValueDictionary()
         self._loads: dict[_Key, _Load] = {}
         self._elsewhere: dict[_Key, frozenset[str]] = {}
         self._slots = BoundedSemaphore(_LOADS_AT_ONCE)
@@ -82,12 +82,12 @@ class OpenCases:
         _remove_leftovers(folder)
 
     def open(self, study: str, ct_series: str, *, must_have: str | None = None, in_passing: bool = False) -> OpenCase:
-        """The case of a CT series, fetched and read if it is not open; whoever asks meanwhile waits for the same.
+        """The case of a CT series, read if it is not open; concurrent calls wait for the same reading.
 
-        must_have : SOP Instance UID of a segmentation that may have come after the case was read: then it is read anew
-        in_passing : only something small is taken from it; it does not put out the case that somebody looked at last
-        Raises `NothingToShow` or another `InputError` if the case cannot be read or `must_have` is not there, and
-        `PeerError` if the archive fails. All who waited get the error; the next one tries again.
+        must_have : SOP Instance UID of a segmentation; if it arrived after the case was read, the case is read again
+        in_passing : whether the case is used briefly; then it does not evict the one used last
+        Raises `NothingToShow` or another `InputError` if the case cannot be read or `must_have` is not archived, and
+        `PeerError` if the archive fails. All waiting calls get the error; the next call tries again.
         """
         key = study, ct_series
         is_checked = False
@@ -100,9 +100,9 @@ class OpenCases:
                     return found
                 load = self._loads.get(key)
                 if load is not None:
-                    load.is_wanted, load.is_looked_at = True, load.is_looked_at or not in_passing
+                    load.is_wanted, load.is_viewed = True, load.is_viewed or not in_passing
                 elif is_checked or must_have is None:
-                    load = self._begin(key, must_have, is_wanted=True, is_looked_at=not in_passing)
+                    load = self._begin(key, must_have, is_wanted=True, is_viewed=not in_passing)
                     break
             if load is not None:
                 found = load.future.result()
@@ -120,14 +120,14 @@ class OpenCases:
             return (study, ct_series) in self._cases
 
     def progress(self, study: str, ct_series: str) -> _Step | None:
-        """What is being done to open a case: the step, how many parts of it are done, and of how many; else None."""
+        """Progress of opening a case: step, parts done, and total; None if it is not being opened."""
         load = self._loads.get((study, ct_series))
         return None if load is None else load.step
 
     def preload(self, study: str, ct_series: str) -> None:
         """Open a case in the background, if there is room for it beside the one used last; returns at once.
 
-        Only the last one asked for is loaded; what goes wrong is logged, and found again by who opens the case.
+        Only the last requested case is loaded. Errors are logged, and raised again by `open`.
         """
         key = study, ct_series
         with self._lock:
@@ -137,14 +137,14 @@ class OpenCases:
             self._background.submit(self._preload, key)
 
     def forget(self, study: str, ct_series: str) -> None:
-        """Read a case anew when it is opened next."""
+        """Have a case read again when it is opened next."""
         with self._lock:
             self._cases.pop((study, ct_series), None)
-            self._put_out.pop((study, ct_series), None)
+            self._evicted.pop((study, ct_series), None)
             self._elsewhere.pop((study, ct_series), None)
 
     def close(self) -> None:
-        """Stop loading and let go of all cases; whoever waits gets `Closed`."""
+        """Stop loading and drop all cases; waiting calls raise `Closed`."""
         with self._lock:
             self._is_closed = True
         self._background.shutdown(wait=True, cancel_futures=True)
@@ -153,22 +153,22 @@ class OpenCases:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of the arrays of all cases that are in memory or being read."""
+        """Bytes of the arrays of all cases in memory or being read."""
         with self._lock:
             return self._held()
 
     # Loading
 
-    def _begin(self, key: _Key, must_have: str | None, *, is_wanted: bool, is_looked_at: bool) -> _Load:
+    def _begin(self, key: _Key, must_have: str | None, *, is_wanted: bool, is_viewed: bool) -> _Load:
         """With the lock held."""
         if self._is_closed:
-            raise Closed("the service is about to end")
-        if not self._is_compiling:  # while files are fetched; else the first picture would wait for it
+            raise Closed("the service is shutting down")
+        if not self._is_compiling:  # while files are fetched, so that the first image does not wait for it
             self._is_compiling = True
             self._background.submit(compile_kernels)
         if must_have is not None:
             self._elsewhere[key] = self._elsewhere.get(key, frozenset()) | {must_have}
-        load = self._loads[key] = _Load(self._elsewhere.get(key, frozenset()), is_wanted, is_looked_at)
+        load = self._loads[key] = _Load(self._elsewhere.get(key, frozenset()), is_wanted, is_viewed)
         return load
 
     def _run(self, key: _Key, load: _Load) -> OpenCase:
@@ -181,7 +181,7 @@ class OpenCases:
                     expect=self._reserver(key, load),
                     progress=self._reporter(load),
                 )
-            found = OpenCase(fetched.case, left_out=fetched.left_out)
+            found = OpenCase(fetched.case, excluded=fetched.excluded)
             del fetched
         except BaseException as error:
             with self._lock:
@@ -191,7 +191,7 @@ class OpenCases:
         with self._lock:
             self._loads.pop(key, None)
             if not self._is_closed:
-                self._keep(key, found, is_looked_at=load.is_looked_at)
+                self._keep(key, found, is_viewed=load.is_viewed)
         load.future.set_result(found)
         return found
 
@@ -199,18 +199,18 @@ class OpenCases:
         with self._lock:
             if self._next != key or self._is_closed or self._found(key) is not None or key in self._loads:
                 return
-            load = self._begin(key, None, is_wanted=False, is_looked_at=False)
+            load = self._begin(key, None, is_wanted=False, is_viewed=False)
         try:
             self._run(key, load)
         except (_NoRoom, Closed):
             return
-        except Exception as error:  # noqa: BLE001 - whoever opens the case is told; nobody waits here
+        except Exception as error:  # noqa: BLE001 - `open` raises it again; nobody waits here
             log.event("preload", ct_series=log.hashed(key[1]), error=type(error).__name__)
 
     def _reporter(self, load: _Load) -> Callable[[str, int, int], None]:
         def report(step: str, done: int, total: int) -> None:
             if self._is_closed:
-                raise Closed("the service is about to end")
+                raise Closed("the service is shutting down")
             load.step = step, done, total
 
         return report
@@ -219,39 +219,39 @@ class OpenCases:
         def reserve(size: int) -> None:
             with self._lock:
                 if not load.is_wanted and not self._has_room_beside_the_last(size):
-                    self._loads.pop(key, None)  # whoever asks from now on begins anew
+                    self._loads.pop(key, None)  # the next call reads it again
                     raise _NoRoom
                 load.reserved_bytes = size
-                self._make_room(keep=None if load.is_looked_at else self._last())
+                self._make_room(keep=None if load.is_viewed else self._last())
 
         return reserve
 
-    # Room; all with the lock held
+    # Memory; all with the lock held
 
     def _found(self, key: _Key) -> OpenCase | None:
-        return self._cases.get(key) or self._put_out.get(key)
+        return self._cases.get(key) or self._evicted.get(key)
 
     def _use(self, key: _Key, found: OpenCase) -> None:
         self._cases[key] = found
         self._cases.move_to_end(key)
-        self._put_out.pop(key, None)
+        self._evicted.pop(key, None)
         self._make_room(keep=key)
 
-    def _keep(self, key: _Key, found: OpenCase, *, is_looked_at: bool) -> None:
-        """A case that nobody looks at yet is not the one used last."""
+    def _keep(self, key: _Key, found: OpenCase, *, is_viewed: bool) -> None:
+        """Keep a case, as the one used last only if it is viewed."""
         old, last = self._cases.pop(key, None), self._last()
         if old is not None:
-            self._put_out.pop(key, None)
+            self._evicted.pop(key, None)
         self._cases[key] = found
-        if not is_looked_at and last is not None:
+        if not is_viewed and last is not None:
             self._cases.move_to_end(last)
-        self._make_room(keep=key if is_looked_at else last)
+        self._make_room(keep=key if is_viewed else last)
 
     def _last(self) -> _Key | None:
         return next(reversed(self._cases), None)
 
     def _held(self) -> int:
-        cases = {one.serial: one.size_bytes for one in (*self._cases.values(), *self._put_out.values())}
+        cases = {one.serial: one.size_bytes for one in (*self._cases.values(), *self._evicted.values())}
         return sum(cases.values()) + sum(load.reserved_bytes for load in self._loads.values())
 
     def _has_room_beside_the_last(self, size: int) -> bool:
@@ -260,12 +260,12 @@ class OpenCases:
         return beside + size + sum(load.reserved_bytes for load in self._loads.values()) <= self._max_bytes
 
     def _make_room(self, *, keep: _Key | None) -> None:
-        """Put out what was used longest ago, until the rest fits."""
+        """Evict the least recently used cases until the rest fits."""
         for key in list(self._cases):
             if self._held() <= self._max_bytes:
                 return
             if key != keep:
-                self._put_out[key] = self._cases.pop(key)
+                self._evicted[key] = self._cases.pop(key)
 
 
 def _remove_leftovers(folder: Path) -> None:
@@ -273,6 +273,6 @@ def _remove_leftovers(folder: Path) -> None:
         try:
             is_old = time.time() - path.stat().st_mtime > _LEFTOVER_S
         except OSError:
-            continue  # another process was quicker
+            continue  # removed by another process
         if is_old:
             shutil.rmtree(path, ignore_errors=True)

@@ -1,11 +1,11 @@
-"""All that a page must know of a case to show it and to say where something is: `scene`, as JSON."""
+"""The scene of one segment as JSON: geometry, views, windows and segmentations of a case."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from segqa_dicom.model import WHOLE, PointMm, Segmentation
+from segqa_dicom.model import WHOLE, Geometry, PointMm, Segmentation
 from segqa_dicom.pictures.locations import start, to_voxel
 from segqa_dicom.pictures.open_case import OpenCase, SegmentIndex
 from segqa_dicom.rendering.finding_figure import colour_of, is_dashed
@@ -24,22 +24,17 @@ def scene(
     """What the page shows of one segment, and how it turns pixels into voxels and those into LPS mm.
 
     segment : Segment Number; 0 = the segmentation as a whole
-    locations_mm : where somebody points to, worst first
+    locations_mm : points of findings, worst first
 
     Voxels are [slice, row, column], counted from 0; points are [x, y, z] in LPS mm; sizes of pixels are [down, across].
 
     - ``shape``, ``spacing_mm``: of the volume, [slice, row, column]; the slice spacing is the nominal one
-    - ``geometry``: voxel (k, i, j) lies at ``slice_origins_mm[k] + i * row_step_mm + j * column_step_mm``
-    - ``views``: by name, see `_view`
+    - ``geometry``, ``segment``: see `_geometry`, `_segment`; ``views``, ``segmentations``: see `_view`, `_segmentation`
     - ``start``, ``start_reason``: voxel to show first, and a `StartReason`
     - ``locations``: voxels of `locations_mm`
-    - ``segment``: ``place`` [segmentation, segment] as indices (segment null for the whole), ``number``, ``label``,
-      ``is_empty``, ``box`` ([lowest voxel, voxel after the highest] or null), ``centre`` (voxel or null)
     - ``focus``: [[segmentation, segment], ...] to be drawn strongly: the segment and its counterparts
     - ``window``, ``windows``: {name, width_hu, level_hu} to begin with, and all presets
     - ``is_hu``: false if the values of the CT are not HU, and windows are in its own unit
-    - ``segmentations``: in the order of their indices: ``uid``, ``series``, ``name``, ``colour``, ``is_dashed``,
-      ``has_structure`` (whether it has one of ``focus``)
 
     Raises `NoSuchSegment`.
     """
@@ -47,26 +42,21 @@ def scene(
     at = open_case.segmentation_index(segmentation_uid)
     focus = focus_of(open_case, at, place)
     first, reason = start(open_case, place, locations_mm)
-    geometry = open_case.case.ct.geometry
-    window = open_case.default_window if place is None else open_case.window_of(*place)
+    ct = open_case.case.ct
     drawn = {number for number, _ in focus}
     return {
-        "shape": list(geometry.shape),
-        "spacing_mm": list(geometry.spacing_mm),
-        "geometry": {
-            "slice_origins_mm": geometry.slice_origins_mm.tolist(),
-            "row_step_mm": geometry.row_step_mm.tolist(),
-            "column_step_mm": geometry.column_step_mm.tolist(),
-        },
+        "shape": list(ct.geometry.shape),
+        "spacing_mm": list(ct.geometry.spacing_mm),
+        "geometry": _geometry(ct.geometry),
         "views": {view.name: _view(open_case.planes[view.name]) for view in VIEWS},
         "start": list(first),
         "start_reason": reason.value,
         "locations": [list(to_voxel(open_case, point)) for point in locations_mm],
         "segment": _segment(open_case, at, place),
         "focus": [list(one) for one in focus],
-        "window": _window(window),
+        "window": _window(open_case.default_window if place is None else open_case.window_of(*place)),
         "windows": [_window(one) for one in presets(open_case)],
-        "is_hu": open_case.case.ct.facts.hu_defined,
+        "is_hu": ct.facts.hu_defined,
         "segmentations": [
             _segmentation(one, number, has_structure=number in drawn)
             for number, one in enumerate(open_case.case.segmentations)
@@ -85,6 +75,15 @@ def presets(open_case: OpenCase) -> list[Window]:
     """Windows to choose from; those of organs only where values are HU."""
     hu = PRESETS if open_case.case.ct.facts.hu_defined else ()
     return [*hu, open_case.full_range]
+
+
+def _geometry(geometry: Geometry) -> dict[str, Any]:
+    """Voxel (k, i, j) lies at ``slice_origins_mm[k] + i * row_step_mm + j * column_step_mm``."""
+    return {
+        "slice_origins_mm": geometry.slice_origins_mm.tolist(),
+        "row_step_mm": geometry.row_step_mm.tolist(),
+        "column_step_mm": geometry.column_step_mm.tolist(),
+    }
 
 
 def _view(planes: Planes) -> dict[str, Any]:
@@ -110,6 +109,12 @@ def _view(planes: Planes) -> dict[str, Any]:
 
 
 def _segment(open_case: OpenCase, at: int, place: SegmentIndex | None) -> dict[str, Any]:
+    """The segment in focus.
+
+    - ``place``: [segmentation, segment] as indices; the segment is null for the segmentation as a whole
+    - ``number``, ``label``, ``is_empty``
+    - ``box``: [lowest voxel, voxel after the highest] or null; ``centre``: voxel or null
+    """
     if place is None:
         return {"place": [at, None], "number": WHOLE, "label": "", "is_empty": False, "box": None, "centre": None}
     segment, box, centre = open_case.segment(*place), open_case.bounding_box(*place), open_case.centre(*place)
@@ -124,6 +129,7 @@ def _segment(open_case: OpenCase, at: int, place: SegmentIndex | None) -> dict[s
 
 
 def _segmentation(one: Segmentation, number: int, *, has_structure: bool) -> dict[str, Any]:
+    """``uid``, ``series``, ``name``, ``colour``, ``is_dashed``, ``has_structure`` (whether it has one of ``focus``)."""
     record = one.record
     return {
         "uid": record.sop_instance_uid,

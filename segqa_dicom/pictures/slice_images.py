@@ -1,4 +1,4 @@
-"""One plane of a case for the browser: the CT as a picture of whole voxels, contours as paths over it."""
+"""Planes of a case for the browser: the CT as an image with a pixel per voxel, contours as SVG paths."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ Background = Literal["png", "jpeg"]
 MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg"}
 _JPEG_QUALITY = 90
 _KEPT_BYTES = 64_000_000
-"""Pictures and contours that were drawn last, of all cases; a picture of 512 x 512 has about 200 kB."""
+"""Cached images and contours of all cases; an image of 512 x 512 has about 200 kB."""
 _SLAB_BYTES = 64_000_000
-"""Slabs, see `pixels_of`; those of a CT of 300 x 512 x 512 and six models have 20 MB."""
+"""Cached slabs of all cases, see `pixels_of`; those of a CT of 300 x 512 x 512 and six models have 20 MB."""
 _SLAB_PLANES = 16
 _COLUMN = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Contour:
-    """Outlines of structures of one segmentation.
+    """Contours of the segments of one segmentation.
 
     segmentation : its index in the case
-    kind : "strong" = what is in focus, "faint" = everything else
-    path : SVG path data; one unit is half a pixel, the corner of the picture is (0, 0)
+    kind : "strong" = segments in focus, "faint" = all others
+    path : SVG path data; one unit is half a pixel, the upper left corner of the image is (0, 0)
     """
 
     segmentation: int
@@ -49,12 +49,11 @@ class Contour:
 
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """A plane of voxels, one pixel for each.
+    """A plane of voxels with one pixel per voxel.
 
     rows, columns : pixels down and across
-    pixel_mm : size (down, across) of a pixel, by which the browser scales the picture
-    contours : to be drawn in this order: faint ones, strong ones, that of the first segment in focus; what has none in
-        this plane is left out
+    pixel_mm : size (down, across) of a pixel, by which the browser scales the image
+    contours : in drawing order: faint ones, strong ones, that of the first segment in focus; without empty ones
     """
 
     view: str
@@ -67,7 +66,7 @@ class Plane:
     contours: tuple[Contour, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """For the browser: ``image`` is a data URL, the rest is as in the attributes (``pixel_mm``: down, across)."""
+        """The attributes as JSON, with ``image`` as a data URL and ``pixel_mm`` as [down, across]."""
         return {
             "view": self.view,
             "index": self.index,
@@ -102,14 +101,14 @@ def plane(
     """A whole plane of a case.
 
     view : "axial", "coronal" or "sagittal"
-    index : number of the voxel along the axis through the planes, from 0; see `scene` for which side that is
-    focus : (index of segmentation, index of segment) of what is drawn strongly, what matters most first
-    background : "png" shows every voxel exactly as the window makes it; "jpeg" is half as large
+    index : voxel index along the axis through the planes, from 0; `scene` has its direction
+    focus : (segmentation, segment) indices of the segments with strong contours, most important first
+    background : "png" is lossless, "jpeg" half as large
     Raises `NoSuchPlane`.
     """
     planes = planes_of(open_case, view, index)
     if background not in MEDIA_TYPES:
-        raise NoSuchPlane("a picture is png or jpeg")
+        raise NoSuchPlane("the image format is png or jpeg")
     low, high = range_of(window)
     wanted = tuple(dict.fromkeys(focus))
     return Plane(
@@ -130,17 +129,17 @@ def plane(
 
 
 def planes_of(open_case: OpenCase, view: str, index: int = 0) -> Planes:
-    """The planes of a view; raises `NoSuchPlane` if there is no such view, or no plane at the index."""
+    """The planes of a view; raises `NoSuchPlane` for an unknown view or an out-of-range index."""
     planes = open_case.planes.get(view)
     if planes is None:
         raise NoSuchPlane("a view is axial, coronal or sagittal")
     if not 0 <= index < planes.count:
-        raise NoSuchPlane(f"the {view} planes have numbers from 0 to {planes.count - 1}")
+        raise NoSuchPlane(f"the {view} planes are numbered from 0 to {planes.count - 1}")
     return planes
 
 
 def range_of(window: Window) -> tuple[float, float]:
-    """HU of black and white; raises `NoSuchPlane` if a window has no width."""
+    """HU of black and white; raises `NoSuchPlane` for an invalid window."""
     low, high = window.range_hu
     if not (math.isfinite(low) and math.isfinite(high) and high > low):
         raise NoSuchPlane("a window needs a level and a width above 0")
@@ -148,10 +147,10 @@ def range_of(window: Window) -> tuple[float, float]:
 
 
 def pixels_of(open_case: OpenCase, planes: Planes, index: int, layer: tuple[int, int] | None) -> NDArray[Any]:
-    """A plane (down, across) of the CT, or of a layer given as (index of segmentation, index of layer).
+    """A plane (down, across) of the CT, or of a layer given as (segmentation, layer) indices.
 
-    In planes across the columns each voxel lies in another line of the processor's cache. Reading one plane costs as
-    much as reading a slab of neighbours, so that is kept: people scroll.
+    In sagittal planes of the array each voxel is in another cache line, so that reading one plane takes as long as
+    reading a slab of neighbours. The slab is cached for scrolling.
     """
     case = open_case.case
     volume: NDArray[Any] = case.ct.hu if layer is None else case.segmentations[layer[0]].layers[layer[1]]
@@ -181,7 +180,7 @@ def _grey(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
 
 @lru_cache(maxsize=32)
 def _table(low: float, high: float) -> NDArray[np.uint8]:
-    """The grey of every int16, by its bits."""
+    """Grey values of all int16 by their bits, (65536,) uint8."""
     return _grey(np.arange(1 << 16, dtype=np.uint16).view(np.int16), low, high)
 
 
@@ -207,7 +206,7 @@ def _find_contours(
 
 
 def outlines_in(open_case: OpenCase, planes: Planes, index: int, at: int, strong: Collection[int]) -> tuple[str, str]:
-    """SVG paths in a plane of the segmentation at an index: of all other segments, and of those at `strong` indices."""
+    """SVG paths of a segmentation in a plane: of all other segments, and of those with `strong` indices."""
     segmentation = open_case.case.segmentations[at]
     faint_parts, strong_parts = list[str](), list[str]()
     for layer in range(len(segmentation.layers)):

@@ -1,11 +1,11 @@
-"""Thumbnails on disk, so that a list of a thousand segments needs no case to be opened.
+"""Thumbnails on disk, so that a list of a thousand segments opens no case.
 
 ::
 
-    ab/abcd….thumbnail     SHA-256 of the picture, then the picture; named by what it is a picture of
+    ab/abcd….thumbnail     SHA-256 of the image, then the image; named by a digest of its content's identity
 
-Any number of processes may use the same folder: files appear whole, and what is damaged is drawn again. Everything in
-it can be deleted at any time. The pictures show patients; the folder is for its owner only.
+Several processes can share the folder: files are written atomically, and damaged ones are drawn again. All files can be
+deleted at any time. The images show patients; the folder is readable by its owner only.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from segqa_dicom.pictures.thumbnails import DRAWING_VERSION, thumbnail
 _ENDING, _PART = ".thumbnail", ".part"
 _DIGEST_BYTES = 32
 _LEFTOVER_S = 3600
-"""Nothing is written for so long; what is older was left by a process that died."""
+"""Age of a partial file whose writer must have died."""
 _PRUNE_TO = 0.9
 _RECOUNTS = 20
-"""The folder is counted anew after every 1/20 of what it may hold: other processes write there, too."""
+"""The folder is counted again after each 1/20 of its capacity, because other processes write there, too."""
 
 
 class Thumbnails:
-    """Thumbnails of segments: from the disk, else drawn.
+    """Thumbnails of segments, cached on disk.
 
-    folder : is made if it does not exist
-    max_bytes, max_files : those used longest ago are deleted beyond that; several processes may exceed it by a
-        twentieth each
+    folder : created if it does not exist
+    max_bytes, max_files : capacity, beyond which the least recently used are deleted; each process may exceed it by a
+        twentieth
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Thumbnails:
     def find(
         self, ct_series: str, segmentation: str, segment: int, point_mm: PointMm | None = None, *, size_px: int = 128
     ) -> bytes | None:
-        """The thumbnail if it is on the disk; None if it is not, or is damaged there."""
+        """The thumbnail on disk; None if it is missing or damaged."""
         path = self._path(ct_series, segmentation, segment, point_mm, size_px)
         try:
             content = path.read_bytes()
@@ -76,10 +76,10 @@ class Thumbnails:
         *,
         size_px: int = 128,
     ) -> bytes:
-        """The thumbnail of a segment (0 = the segmentation as a whole) at a place, else at its middle.
+        """The thumbnail of a segment (0 = the segmentation as a whole) at a point in LPS mm, else at its centre.
 
-        Contours are those of the segment; of its counterparts in other models if it is empty. The case is opened if
-        the thumbnail is not on the disk. Raises what `OpenCases.open` raises, and `NoSuchSegment`.
+        It has the contours of the segment; if that is empty, of its counterparts in other models. The case is opened
+        unless the thumbnail is on disk. Raises as `OpenCases.open` does, and `NoSuchSegment`.
         """
         if (kept := self.find(ct_series, segmentation, segment, point_mm, size_px=size_px)) is not None:
             return kept
@@ -93,13 +93,13 @@ class Thumbnails:
         return drawn
 
     def _path(self, ct_series: str, segmentation: str, segment: int, point_mm: PointMm | None, size_px: int) -> Path:
-        """Objects never change, so their UIDs stand for their contents; places nearer than 0.1 mm are the same."""
+        """Objects never change, so that UIDs identify content; points are rounded to 0.1 mm."""
         place = None if point_mm is None else [round(float(value), 1) + 0.0 for value in point_mm]
         name = digest([DRAWING_VERSION, ct_series, segmentation, segment, place, size_px])
         return self._folder / name[:2] / f"{name}{_ENDING}"
 
     def _keep(self, path: Path, picture: bytes) -> None:
-        """Write it; a disk that is full costs time only."""
+        """Write a thumbnail; a full disk is ignored."""
         part = path.with_name(f"{secrets.token_hex(16)}{_PART}")
         content = hashlib.sha256(picture).digest() + picture
         try:
@@ -125,10 +125,10 @@ class Thumbnails:
         )
 
     def _prune(self) -> None:
-        """Count what is there, and delete what was used longest ago if it is too much."""
+        """Count the files, and delete the least recently used above the capacity."""
         found: list[tuple[float, int, Path]] = []
         for path in self._folder.glob("*/*"):
-            with suppress(OSError):  # another process was quicker
+            with suppress(OSError):  # removed by another process
                 status = path.stat()
                 if path.suffix == _ENDING:
                     found.append((status.st_mtime, status.st_size, path))

@@ -1,4 +1,4 @@
-"""Small pictures of a place for lists: axial, coronal and sagittal side by side, contours drawn in."""
+"""Thumbnails for lists: axial, coronal and sagittal plane side by side, with contours."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from segqa_dicom.rendering.patient_planes import VIEWS, Planes
 from segqa_dicom.rendering.windows import Window
 
 DRAWING_VERSION = 1
-"""Raised when the same place is drawn in another way: part of the key under which thumbnails are kept."""
+"""Part of the cache key, to be raised with each change of the drawing."""
 MEDIA_TYPE = "image/webp"
 SIZES_PX = (32, 512)
 """Smallest and largest height."""
@@ -28,7 +28,7 @@ _SMALLEST_MM, _LARGEST_MM = 60.0, 180.0
 _MARGIN = 1.25
 _GAP_PX = 2
 _FINER = 2
-"""Everything is drawn so many times larger, for smooth lines."""
+"""Supersampling factor."""
 _LINE_PX, _SHADOW_PX, _MARK_PX = 1.6, 3.2, 5
 _QUALITY = 82
 _Range = tuple[float, float]
@@ -39,9 +39,9 @@ def thumbnail(
 ) -> bytes:
     """Three planes through a point, at one scale, as WebP of 3 x `size_px` (and gaps) by `size_px`.
 
-    point_mm : what it is about, marked by a cross; None = the middle of the first segment in focus, without a cross
-    focus : segments whose contours are drawn, the first one on top; it is shown whole if there is room
-    Raises `NoSuchPlane` if the size is none of `SIZES_PX`.
+    point_mm : LPS mm, marked by a cross; None = the centre of the first segment in focus, without a cross
+    focus : segments with contours, the first one on top and complete if possible
+    Raises `NoSuchPlane` for a size outside `SIZES_PX`.
     """
     if not SIZES_PX[0] <= size_px <= SIZES_PX[1]:
         raise NoSuchPlane(f"a thumbnail is {SIZES_PX[0]} to {SIZES_PX[1]} pixels high")
@@ -61,7 +61,7 @@ def thumbnail(
 
 
 def _box_mm(open_case: OpenCase, planes: Planes, place: SegmentIndex | None) -> tuple[_Range, _Range] | None:
-    """Range (down, across) of a segment in the pictures of a view, in mm from their upper left corner."""
+    """Range (down, across) of a segment in the planes of a view, in mm from their upper left corner."""
     box = None if place is None else open_case.bounding_box(*place)
     if box is None:
         return None
@@ -75,14 +75,14 @@ def _box_mm(open_case: OpenCase, planes: Planes, place: SegmentIndex | None) -> 
 
 
 def _size_mm(spans: Sequence[tuple[_Range, _Range] | None]) -> float:
-    """How much of the patient each plane shows, down and across."""
+    """Field of view of each plane in mm, down and across."""
     lengths = [high - low for span in spans if span is not None for low, high in span]
     wanted = _MARGIN * max(lengths) if lengths else (_SMALLEST_MM + _LARGEST_MM) / 2
     return min(max(wanted, _SMALLEST_MM), _LARGEST_MM)
 
 
 class _Drawing:
-    """One plane of a thumbnail; all places are (down, across), `corner_mm` that of the crop in the whole plane."""
+    """One plane of a thumbnail; points are (down, across), `corner_mm` is that of the crop in the whole plane."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class _Drawing:
         )
 
     def drawn(self, window: Window, focus: Sequence[SegmentIndex], *, is_marked: bool) -> Image.Image:
-        """The crop with contours, and a cross at the place if that is asked for."""
+        """The crop with contours, and with a cross if `is_marked`."""
         picture = self._background(window).convert("RGB")
         draw = ImageDraw.Draw(picture)
         for place in reversed(focus):
@@ -112,7 +112,7 @@ class _Drawing:
         return picture.resize((self.size_px, self.size_px), Image.Resampling.BOX)
 
     def _background(self, window: Window) -> Image.Image:
-        """The CT; black beyond its border."""
+        """The CT, black outside."""
         grey = Image.fromarray(np.ascontiguousarray(grey_plane(self.case, self.planes, self.index, window)))
         picture = Image.new("L", (self.fine_px, self.fine_px))
         scale = self.fine_px / self.size_mm
@@ -127,7 +127,7 @@ class _Drawing:
         return picture
 
     def _inside(self, axis: int) -> _Range | None:
-        """The part of the crop that lies in the volume, in mm; None if nothing does."""
+        """The range of the crop inside the volume, in mm; None if it is outside."""
         low = max(self.corner_mm[axis], 0.0)
         high = min(self.corner_mm[axis] + self.size_mm, self.planes.shape[axis] * self.planes.pixel_mm[axis])
         return (low, high) if low < high else None
@@ -158,7 +158,7 @@ class _Drawing:
 
 
 def _begin(centre: float, size: float, wanted: _Range | None) -> float:
-    """Where a range of `size` around a centre begins, moved so that the wanted one is in it if there is room."""
+    """The start of a range of `size` around a centre, moved to include the wanted range if possible."""
     begin = centre - size / 2
     if wanted is None:
         return begin
@@ -169,7 +169,7 @@ def _begin(centre: float, size: float, wanted: _Range | None) -> float:
 
 
 def _loops(path: str) -> list[NDArray[np.int64]]:
-    """Corners (x, y) of each closed loop of path data as `outlines` writes them."""
+    """Corners (x, y) of each closed loop in the path data of `outlines_in`."""
     found = []
     for part in path.split("M")[1:]:
         first, steps = part.removesuffix("z").split("l")

@@ -1,1 +1,1 @@
-"""The only place that turns DICOM CT and SEG bytes into `segqa_dicom.model`."""
+"""CT and SEG objects to `segqa_dicom.model`."""

@@ -1,4 +1,4 @@
-"""Files of a case to `Case`; what of it cannot be read is named, the rest goes on."""
+"""Files of a case to `Case`, without objects that cannot be read."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from segqa_dicom.reading.seg import read_seg
 
 
 def read_case(files: CaseFiles, limits: Limits, progress: Progress = silent) -> tuple[Case | None, list[NotReviewed]]:
-    """The case, and the objects that had to be left out of it; None if nothing is left to review."""
+    """The case, None if it has no readable segmentation, and the excluded objects with reasons."""
     referenced = {uid for part in files.segmentations for uid in part.header.referenced_instances}
     progress("reading CT", 0, len(files.ct_paths))
     try:
         ct = read_ct(files.ct_paths, limits, preferred=referenced, progress=progress)
     except InputError as error:
         reason = f"the CT it was drawn on cannot be used: {error}"
-        return None, [_left_out(part.header, reason) for part in files.segmentations]
+        return None, [_excluded(part.header, reason) for part in files.segmentations]
     names = {header.sop_instance_uid: header.path for header in files.ct}
-    left_out = [
+    not_reviewed = [
         NotReviewed(names.get(uid, files.ct[0].path), uid, f"image of the CT series left out: {reason}")
         for uid, reason in ct.facts.unreadable
     ]
@@ -35,14 +35,14 @@ def read_case(files: CaseFiles, limits: Limits, progress: Progress = silent) -> 
                 header.path, ct, limits, references_ct_series=part.references_ct_series, progress=progress
             )
         except InputError as error:
-            left_out.append(_left_out(header, str(error)))
+            not_reviewed.append(_excluded(header, str(error)))
         else:
             found.append(segmentation)
     if not found:
-        return None, left_out
+        return None, not_reviewed
     found.sort(key=lambda one: (one.record.series_number or 0, one.record.sop_instance_uid))
-    return Case(ct, tuple(found)), left_out
+    return Case(ct, tuple(found)), not_reviewed
 
 
-def _left_out(header: Header, reason: str) -> NotReviewed:
+def _excluded(header: Header, reason: str) -> NotReviewed:
     return NotReviewed(header.path, header.sop_instance_uid, reason, is_segmentation=True)

@@ -1,4 +1,4 @@
-"""Code sequence items to `Code`, retired SNOMED-RT values to the SNOMED CT ones that replace them."""
+"""Code sequence items to `Code`, with retired SNOMED-RT values replaced by SNOMED CT ones."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from segqa_dicom.dicom.opening import first_item, text
 from segqa_dicom.model import Code, CodedStructure
 
 _RETIRED_SNOMED = ("SRT", "SNM3", "99SDM")
-"""Designators of SNOMED-RT identifiers in older objects (PS3.16, section 8.1)."""
+"""Coding scheme designators of SNOMED-RT in older objects (PS3.16, section 8.1)."""
 
 
 def read_code(item: Dataset | None) -> Code | None:
-    """The code of a code sequence item in its current form; None if the item has no value or no scheme."""
+    """The current code of a code sequence item; None if it has no value or no coding scheme."""
     if item is None:
         return None
     value = text(item, "CodeValue") or text(item, "LongCodeValue") or text(item, "URNCodeValue")
@@ -30,7 +30,7 @@ def read_code(item: Dataset | None) -> Code | None:
 
 
 def read_structure(item: Dataset) -> CodedStructure:
-    """What a Segment Sequence item says it is (PS3.3, section C.8.20.4); missing parts are None."""
+    """The coded properties of a Segment Sequence item (PS3.3, section C.8.20.4); None where missing."""
     type_item = first_item(item, "SegmentedPropertyTypeCodeSequence")
     modifier = first_item(type_item, "SegmentedPropertyTypeModifierCodeSequence") or first_item(
         item, "SegmentedPropertyTypeModifierCodeSequence"
@@ -52,7 +52,7 @@ def _listed_values(scheme: str) -> frozenset[str]:
 
 
 def unlisted(structure: CodedStructure) -> tuple[Code, ...]:
-    """The SNOMED CT and DCM codes that no DICOM context group has (they are extensible: that alone is no error)."""
+    """The SNOMED CT and DCM codes of no DICOM context group; no error by itself, because these are extensible."""
     codes = (structure.category, structure.type, structure.modifier, structure.region, structure.region_modifier)
     known = [code for code in codes if code and code.scheme in ("SCT", "DCM")]
     return tuple(code for code in known if code.value not in _listed_values(code.scheme))

@@ -1,4 +1,4 @@
-"""What a SEG object holds, in short: its label volumes as runs, and digests of them and of the bytes around them."""
+"""Digests of a SEG object: of its label volumes, as runs, and of everything but its pixel data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from segqa_dicom.model import Segment
 
 _MAX_UINT32 = int(np.iinfo(np.uint32).max)
 _USUAL_CHANGES = 1 << 20
-"""Changes that fit at first; a hundred structures have half a million."""
+"""Initial capacity in changes; a hundred structures have half a million."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class Changes:
     """A label volume as runs in C order across the ends of rows.
 
     shape : (slices, rows, columns)
-    starts : (n,) uint64, index of the first voxel of each run; what comes before the first is background
+    starts : (n,) uint64, index of the first voxel of each run; voxels before the first run are background
     labels : (n,) uint16
     """
 
@@ -42,7 +42,7 @@ class Changes:
 def changes(layer: NDArray[Any], limits: Limits) -> Changes:
     """The runs of a label volume (slice, row, column).
 
-    Raises `LimitExceeded` for one that falls into more runs along its rows than any segmentation.
+    Raises `LimitExceeded` above `Limits.max_runs` runs along its rows.
     """
     words, per_word = _words(layer)
     room = _USUAL_CHANGES
@@ -57,7 +57,7 @@ def changes(layer: NDArray[Any], limits: Limits) -> Changes:
 
 
 def _words(layer: NDArray[Any]) -> tuple[NDArray[np.uint64], int]:
-    """The voxels of a label volume, as many as fit in words of 64 bits; the last one is repeated to fill its word."""
+    """The voxels of a label volume in words of 64 bits, and voxels per word; the last voxel pads its word."""
     flat = np.ascontiguousarray(layer).reshape(-1)
     per_word = 8 // flat.itemsize
     if rest := -flat.size % per_word:
@@ -66,7 +66,7 @@ def _words(layer: NDArray[Any]) -> tuple[NDArray[np.uint64], int]:
 
 
 def content_digest(segments: Sequence[Segment], layers: Sequence[Changes]) -> str:
-    """SHA-256 of what is depicted: the segments with their codes, and their voxels; not who stored it how and when."""
+    """SHA-256 of the segments with their codes and voxels, independent of UIDs, dates and encoding."""
     digest = hashlib.sha256()
     described = [[segment.number, segment.label, segment.codes.key, segment.layer] for segment in segments]
     sizes = [[*layer.shape, len(layer.starts)] for layer in layers]
@@ -90,7 +90,7 @@ def header_digest(opened: OpenedObject) -> str:
 
 
 def _pixel_value(view: memoryview, opened: OpenedObject) -> tuple[int, int]:
-    """First and last + 1 offset of the value of the pixel data, native or in fragments (PS3.5, section A.4)."""
+    """Start and stop offset of the value of Pixel Data, native or encapsulated (PS3.5, section A.4)."""
     width = 4 if opened.transfer_syntax == ImplicitVRLittleEndian else 8
     start = opened.pixel_offset + width + 4
     order: Literal["big", "little"] = "big" if opened.transfer_syntax == ExplicitVRBigEndian else "little"
@@ -112,10 +112,10 @@ def _find_changes(
     starts: NDArray[np.uint64],
     labels: NDArray[np.uint16],
 ) -> tuple[int, int]:
-    """Number of changes in a label volume, and how many lie within rows; gives up when these are more than `most`.
+    """Number of changes in a label volume, and of those within rows; stops above `most` of these.
 
-    words : the volume, `per_word` labels in each, the first one lowest
-    starts, labels : filled in as far as there is room
+    words : the volume, `per_word` labels in each, in little endian order
+    starts, labels : filled up to their size
     """
     bits = np.uint64(64 // per_word)
     mask = ~np.uint64(0) >> (np.uint64(64) - bits)
@@ -123,7 +123,7 @@ def _find_changes(
     count, in_rows, label = 0, 0, np.uint64(0)
     for at in range(words.size):
         word = words[at]
-        if word == ones * label:  # as it goes on for most
+        if word == ones * label:  # the usual case
             continue
         for place in range(per_word):
             found = word >> (np.uint64(place) * bits) & mask

@@ -34,30 +34,14 @@ from segqa_dicom.reading.stacks import one_acquisition, one_per_position, one_vo
 __all__ = ["direction_cosines", "read_ct", "read_ct_geometry"]
 
 TILT_TOLERANCE_DEGREES = 0.1
-"""A stack that leans less than this is straight: written positions have that much noise."""
-PATIENT_STUDY_KEYWORDS = [
-    "PatientName",
-    "PatientID",
-    "IssuerOfPatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "PatientBirthTime",
-    "OtherPatientIDs",
-    "EthnicGroup",
-    "PatientComments",
-    "PatientIdentityRemoved",
-    "DeidentificationMethod",
-    "StudyDate",
-    "StudyTime",
-    "ReferringPhysicianName",
-    "StudyID",
-    "AccessionNumber",
-    "StudyDescription",
-    "PatientAge",
-    "PatientSize",
-    "PatientWeight",
-]
-"""Patient, General Study and Patient Study attributes that documents repeat."""
+"""Smaller tilts are noise of written positions."""
+PATIENT_STUDY_KEYWORDS = (
+    *("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "PatientBirthTime"),
+    *("OtherPatientIDs", "EthnicGroup", "PatientComments", "PatientIdentityRemoved", "DeidentificationMethod"),
+    *("StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber", "StudyDescription"),
+    *("PatientAge", "PatientSize", "PatientWeight"),
+)
+"""Patient, General Study and Patient Study attributes that are copied to documents."""
 
 
 def read_ct(
@@ -70,9 +54,9 @@ def read_ct(
     """The volume of a CT series.
 
     paths : its files, in any order
-    preferred : SOP Instance UIDs that segmentations refer to; of two slices at one position these count
+    preferred : SOP Instance UIDs referenced by segmentations; preferred among slices at one position
 
-    Raises an `InputError` if no volume can be made of them; single images that do not fit become facts, not errors.
+    Raises an `InputError` if there is no volume; single images that do not fit are reported in `CtFacts`.
     """
     with translated("CT series"):
         found, stack, duplicates = _stack(paths, limits, preferred)
@@ -87,13 +71,13 @@ def read_ct(
 
 
 def read_ct_geometry(paths: Sequence[Path], limits: Limits) -> Geometry:
-    """Where the voxels of a CT series lie, without reading pixels; raises an `InputError` as `read_ct` does."""
+    """The geometry of a CT series, without reading pixels; raises an `InputError` as `read_ct` does."""
     with translated("CT series"):
         return _geometry(_stack(paths, limits, ())[1])
 
 
 def _stack(paths: Sequence[Path], limits: Limits, preferred: Collection[str]) -> tuple[_Files, list[Slice], int]:
-    """The files, the slices of the volume in ascending position, and how many more lie at the same positions."""
+    """The files, the slices of the volume in ascending position, and the number of duplicates at their positions."""
     found = _Files(limits)
     for path in sorted(paths):
         found.add(path)
@@ -107,7 +91,7 @@ def _stack(paths: Sequence[Path], limits: Limits, preferred: Collection[str]) ->
 
 
 class _Files:
-    """The files of a series, opened one by one; what is wrong with one of them is kept, not raised."""
+    """The files of a series, opened one by one; errors are collected."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -167,7 +151,7 @@ def _check_size(stack: list[Slice], limits: Limits) -> None:
 def _decode(
     stack: list[Slice], found: _Files, limits: Limits, progress: Progress
 ) -> tuple[NDArray[Any], dict[int, tuple[str, str]]]:
-    """HU of the stack, (slice, row, column), without the slices that failed to decode; and those, with the reason."""
+    """HU of the stack, (slice, row, column), without undecodable slices; and these with UID and reason."""
     whole = all(part.rescale.slope.is_integer() and part.rescale.intercept.is_integer() for part in stack)
     hu = np.empty((len(stack), *stack[0].matrix), np.int16 if whole else np.float32)
     failed: dict[int, tuple[str, str]] = {}
@@ -196,7 +180,7 @@ def _decode(
 
 
 def _without(hu: NDArray[Any], failed: Collection[int]) -> NDArray[Any]:
-    """The slices of `hu` that did not fail, moved together in place: no second volume is needed for that."""
+    """The decoded slices of `hu`, moved together in place to save a second volume."""
     kept = [index for index in range(len(hu)) if index not in failed]
     for to, index in enumerate(kept):
         if to != index:
@@ -205,7 +189,7 @@ def _without(hu: NDArray[Any], failed: Collection[int]) -> NDArray[Any]:
 
 
 def _with_native(hu: NDArray[Any], index: int, opened: OpenedObject, part: Slice) -> NDArray[Any] | None:
-    """`hu` with one more slice by the fast path; None if pydicom has to decode it."""
+    """`hu` with one more slice decoded by the fast path; None if that is not possible."""
     whole = hu.dtype == np.int16
     pixels = native_pixels(opened, part, hu[index] if whole else np.empty(part.matrix, np.int16))
     if pixels is None:
@@ -227,7 +211,7 @@ def _store(hu: NDArray[Any], index: int, pixels: NDArray[Any], rescale: Rescale)
 
 
 def _decoded_frames(opened: OpenedObject, parts: list[Slice], limits: Limits) -> Iterator[NDArray[Any]]:
-    """The wanted frames of one object, one after the other; raises at the first that is damaged."""
+    """The decoded frames of one object in order; raises at the first damaged one."""
     _check_encoding(opened, parts[0].matrix, limits)
     dataset = opened.with_pixels()
     decoder, options = frame_decoder(opened)
@@ -277,7 +261,7 @@ def _geometry(stack: list[Slice]) -> Geometry:
 
 
 def _slice_spacing(positions: NDArray[np.float64], thickness: float) -> float:
-    """Nominal slice distance: the most frequent one, averaged over the stack; the thickness of a single slice."""
+    """Nominal slice spacing: the most frequent one, averaged over the stack; for a single slice its thickness."""
     if len(positions) < 2:
         return thickness or 1.0
     steps = np.diff(positions)
@@ -331,7 +315,7 @@ def _facts(found: _Files, stack: list[Slice], geometry: Geometry, duplicates: in
 
 
 def _tilt(geometry: Geometry) -> float:
-    """Angle in degrees between the direction in which slices advance and their normal; 0 below the noise."""
+    """Gantry tilt: angle in degrees between the direction of the stack and the slice normal; 0 below the noise."""
     advance = geometry.slice_origins_mm[-1] - geometry.slice_origins_mm[0]
     length = float(np.linalg.norm(advance))
     if length == 0:
@@ -342,7 +326,7 @@ def _tilt(geometry: Geometry) -> float:
 
 
 def _padding(found: _Files, stack: list[Slice]) -> tuple[float, float] | None:
-    """HU range that stands for "no pixel" (PS3.3, section C.7.5.1.1.2), by the first image that declares one."""
+    """HU range of pixel padding (PS3.3, section C.7.5.1.1.2), from the first image that declares it."""
     for part in stack:
         dataset = found.objects[part.file].dataset
         if "PixelPaddingValue" not in dataset:
@@ -358,7 +342,7 @@ def _padding(found: _Files, stack: list[Slice]) -> tuple[float, float] | None:
 
 
 def _stored(dataset: Dataset, keyword: str) -> float:
-    """A pixel value in an element; signed ones are often written with the VR of unsigned ones."""
+    """The pixel value of an attribute; signed values are often written with VR US."""
     value = numbers(dataset, keyword, 1)[0]
     bits = whole_number_or(dataset, "BitsAllocated", 16)
     signed = whole_number_or(dataset, "PixelRepresentation", 0) == 1

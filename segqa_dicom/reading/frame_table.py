@@ -1,7 +1,7 @@
-"""What the functional groups of a SEG say about each of its frames (PS3.3, section C.7.6.16), by way of pydicom.
+"""The frame table of a SEG from its functional groups (PS3.3, section C.7.6.16), read by pydicom.
 
-This is the reference path: it decides what a SEG says, and which error it deserves. `frame_index` gives the same table
-for the usual encodings in a hundredth of the time.
+This is the reference path, which defines results and errors. `frame_index` makes the same table of the usual encodings
+in a hundredth of the time.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from segqa_dicom.reading.ct import direction_cosines
 from segqa_dicom.reading.grid import FrameGrid
 
 SAME_ORIENTATION = 1e-4
-"""Direction cosines of two frames on parallel planes differ by no more than this."""
+"""Tolerance for direction cosines of parallel frames."""
 SAME_PIXEL_SPACING = 1e-4
-"""Pixel spacings of two frames on one grid differ by no more than this share."""
+"""Relative tolerance for pixel spacings of frames on one grid."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +42,8 @@ class FrameTable:
     """The frames of a SEG in the order of the file.
 
     segment_numbers : (frames,) Referenced Segment Number; 0 for LABELMAP
-    sources : per frame, the SOP Instance UIDs of the images it names as its sources
-    grid : where the frames lie
+    sources : per frame, the SOP Instance UIDs in its Source Image Sequence
+    grid : positions of the frames
     """
 
     segment_numbers: NDArray[np.int64]
@@ -52,28 +52,29 @@ class FrameTable:
 
 
 class FrameGroups(Protocol):
-    """The functional groups of an object, shared ones and those of each frame."""
+    """The shared and per-frame functional groups of an object."""
 
     @property
     def count(self) -> int:
-        """Number of frames that are described."""
+        """Number of items of the Per-Frame Functional Groups Sequence."""
 
     def table(self, kind: SegmentationType, ct: CtVolume | None) -> FrameTable:
-        """All frames; `ct` gives a position to frames that state none but name one of its slices as their source.
+        """The table of all frames.
 
-        Raises `Inconsistent` if frames contradict each other or do not say where they lie.
+        ct : gives frames without a position that of their source, if that is one of its slices
+        Raises `Inconsistent` if frames contradict each other or have no position.
         """
 
 
 def open_parsed(path: Path, limits: Limits) -> tuple[OpenedObject, FrameGroups]:
-    """A SEG object, all of it parsed by pydicom; raises an `InputError` if it cannot be read."""
+    """A SEG object parsed by pydicom; raises an `InputError` if it cannot be read."""
     opened = open_object(path, limits)
     with translated("segmentation"):
         return opened, ParsedGroups(opened.dataset)
 
 
 class ParsedGroups:
-    """Functional groups as pydicom's data sets."""
+    """Functional groups as pydicom data sets."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
@@ -85,7 +86,7 @@ class ParsedGroups:
         return len(self._per_frame)
 
     def table(self, kind: SegmentationType, ct: CtVolume | None) -> FrameTable:
-        """See `FrameGroups`; there must be a frame."""
+        """As `FrameGroups.table`, for at least one frame."""
         shared = first_item(self._dataset, "SharedFunctionalGroupsSequence")
         segment_numbers = np.zeros(self.count, np.int64)
         origins = np.empty((self.count, 3))
@@ -106,7 +107,7 @@ class ParsedGroups:
 
 
 class _Planes:
-    """What frames have to have in common: orientation and pixel spacing of the first one that states them."""
+    """Orientation and pixel spacing that all frames must share, from the first frame that states them."""
 
     def __init__(self) -> None:
         self._orientation: tuple[float, ...] = ()
@@ -114,14 +115,14 @@ class _Planes:
         self._measures: Dataset | None = None
 
     def orient(self, group: Dataset, index: int) -> None:
-        """Take note of the Plane Orientation of a frame."""
+        """Check the Plane Orientation of a frame."""
         stated = numbers(group, "ImageOrientationPatient", 6)
         self._orientation = self._orientation or stated
         if not same_orientation(stated, self._orientation):
             raise Inconsistent(f"frame {index + 1} has another Image Orientation than frame 1")
 
     def measure(self, group: Dataset, index: int) -> None:
-        """Take note of the Pixel Measures of a frame."""
+        """Check the Pixel Measures of a frame."""
         stated = numbers(group, "PixelSpacing", 2)
         self._spacing = self._spacing or stated
         if not same_spacing(stated, self._spacing):
@@ -129,18 +130,18 @@ class _Planes:
         self._measures = group
 
     def grid(self, dataset: Dataset, origins: NDArray[np.float64]) -> FrameGrid:
-        """The grid of frames that begin at `origins`."""
+        """The grid of frames with these origins."""
         spacing = (optional(self._measures, "SpacingBetweenSlices"), optional(self._measures, "SliceThickness"))
         return frame_grid(dataset, origins, self._orientation, self._spacing, spacing)
 
 
 def same_orientation(stated: Sequence[float], first: Sequence[float]) -> bool:
-    """Whether two frames lie on parallel planes, by their Image Orientation."""
+    """Whether the Image Orientation of two frames is the same."""
     return np.allclose(stated, first, rtol=0, atol=SAME_ORIENTATION)
 
 
 def same_spacing(stated: Sequence[float], first: Sequence[float]) -> bool:
-    """Whether two frames have one grid, by their Pixel Spacing."""
+    """Whether the Pixel Spacing of two frames is the same."""
     return np.allclose(stated, first, rtol=SAME_PIXEL_SPACING, atol=0)
 
 
@@ -151,10 +152,11 @@ def frame_grid(
     spacing: Sequence[float],
     between_and_thickness_mm: tuple[float, float],
 ) -> FrameGrid:
-    """The grid of frames with one Image Orientation (6) and Pixel Spacing (2); `Inconsistent` if these are impossible.
+    """The grid of frames with one Image Orientation (6) and Pixel Spacing (2).
 
     origins_mm : (frames, 3)
     between_and_thickness_mm : Spacing Between Slices and Slice Thickness, 0 if not stated
+    Raises `Inconsistent` for invalid values.
     """
     if min(spacing) <= 0:
         raise Inconsistent("Pixel Spacing is not positive")
@@ -175,7 +177,7 @@ def segment_number(identification: Dataset) -> int:
 
 
 def optional(measures: Dataset | None, keyword: str) -> float:
-    """Size of a distance that Pixel Measures may state; 0 if they do not, or not as one number."""
+    """Absolute value of an optional distance in Pixel Measures; 0 if missing or invalid."""
     if measures is None:
         return 0.0
     try:
@@ -185,7 +187,7 @@ def optional(measures: Dataset | None, keyword: str) -> float:
 
 
 def _functional(groups: Sequence[Dataset | None], sequence: str, index: int) -> Dataset:
-    """A functional group of a frame: its own, else the shared one."""
+    """The functional group of a frame: per-frame, else shared."""
     for group in groups:
         found = first_item(group, sequence)
         if found is not None:
@@ -196,7 +198,7 @@ def _functional(groups: Sequence[Dataset | None], sequence: str, index: int) -> 
 def _position(
     groups: Sequence[Dataset | None], sources: frozenset[str], index: int, ct: CtVolume | None
 ) -> tuple[float, ...]:
-    """Image Position of a frame; if it states none, that of the one CT slice that it names as its source."""
+    """Image Position of a frame, else that of the one CT slice that is its source."""
     for group in groups:
         plane = first_item(group, "PlanePositionSequence")
         if plane is not None:
@@ -209,5 +211,5 @@ def _position(
 
 
 def _source_instances(groups: Sequence[Dataset | None]) -> frozenset[str]:
-    """What a frame names as its sources: itself, else all frames together."""
+    """Source images of a frame: per-frame, else shared."""
     return next((found for group in groups if (found := source_instances(group))), frozenset())

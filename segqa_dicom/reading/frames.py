@@ -15,26 +15,23 @@ from pydicom.uid import ExplicitVRBigEndian
 
 from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.dicom.opening import OpenedObject, inflate, translated, whole_number, whole_number_or
-from segqa_dicom.dicom.transfer_syntaxes import frame_decoder
+from segqa_dicom.dicom.transfer_syntaxes import DEFLATED_IMAGE_FRAME, frame_decoder
 from segqa_dicom.errors import Inconsistent, LimitExceeded, UnreadableObject
 from segqa_dicom.model import SegmentationType
 from segqa_dicom.reading.layers import Stamp, stamp_bits, stamp_values
 
-DEFLATED_IMAGE_FRAME = "1.2.840.10008.1.2.8.1"
-"""Deflated Image Frame Compression: each frame is one raw deflate stream (PS3.5, section A.4.14)."""
-
 FRACTIONAL_THRESHOLD = 0.5
-"""A voxel of a FRACTIONAL segment counts from this share of Maximum Fractional Value on."""
+"""Least fraction of Maximum Fractional Value of a voxel in a FRACTIONAL segment."""
 
 
 _Frame = TypeVar("_Frame")
 
 
 class Stored(Protocol):
-    """All frames of a BINARY or FRACTIONAL object as they lie in memory, for kernels."""
+    """All frames of a BINARY or FRACTIONAL object in memory, for kernels."""
 
     def stamp(self, frames: NDArray[np.intp], planes: NDArray[np.int64]) -> Stamp:
-        """What paints these frames as one segment, each on its plane of a layer."""
+        """The kernel call that paints these frames as one segment on planes of a layer."""
 
 
 class Frames(Protocol):
@@ -42,7 +39,7 @@ class Frames(Protocol):
 
     @property
     def stored(self) -> Stored | None:
-        """The frames in a form that needs no array per frame; None if there is none."""
+        """The frames without an array per frame; None if that is not possible."""
 
     def __getitem__(self, index: int) -> NDArray[Any]:
         """The pixels of one frame."""
@@ -50,28 +47,29 @@ class Frames(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class PackedBits:
-    """Frames of single bits; the first pixel of each is so many bits behind that of the one before.
+    """Frames with one bit per pixel.
 
     data : the bits, lowest bit of a byte first
+    bits_per_frame : offset between first pixels of consecutive frames
     """
 
     data: NDArray[np.uint8]
     bits_per_frame: int
 
     def stamp(self, frames: NDArray[np.intp], planes: NDArray[np.int64]) -> Stamp:
-        """See `Stored`."""
+        """As `Stored.stamp`."""
         return partial(stamp_bits, self.data, frames.astype(np.int64) * self.bits_per_frame, planes)
 
 
 @dataclass(frozen=True, eq=False)
 class Values:
-    """Frames of numbers (frames, pixels); from `lowest` on a pixel belongs to the segment."""
+    """Frames of values (frames, pixels); pixels of at least `lowest` belong to the segment."""
 
     data: NDArray[Any]
     lowest: int
 
     def stamp(self, frames: NDArray[np.intp], planes: NDArray[np.int64]) -> Stamp:
-        """See `Stored`."""
+        """As `Stored.stamp`."""
         return partial(stamp_values, self.data, self.lowest, frames.astype(np.int64), planes)
 
 
@@ -91,7 +89,7 @@ def open_frames(opened: OpenedObject, kind: SegmentationType, limits: Limits) ->
 
 
 def _in_little_endian(opened: OpenedObject) -> memoryview:
-    """The value of a big endian PixelData element as it would be in little endian (words swapped, single bytes not)."""
+    """The value of big endian Pixel Data in little endian (words are swapped, bytes are not)."""
     with translated("pixel data"):
         element = opened.with_pixels()["PixelData"]
         data = bytes(element.value)
@@ -126,7 +124,7 @@ class _Layout:
         return self.rows * self.columns
 
     def finished(self, values: NDArray[Any]) -> NDArray[Any]:
-        """What users of frames get, from the values that were stored."""
+        """The pixels of a frame from its stored values."""
         frame = values.reshape(self.rows, self.columns)
         if self.kind is SegmentationType.LABELMAP:
             return frame
@@ -135,12 +133,12 @@ class _Layout:
 
 
 class _NativeFrames:
-    """Frames that lie one behind the other; single bits run on without a gap between frames (PS3.5, section 8.1.1)."""
+    """Native frames; single bits are packed without padding between frames (PS3.5, section 8.1.1)."""
 
     def __init__(self, data: memoryview, layout: _Layout) -> None:
         needed = (layout.count * layout.pixels * layout.bits + 7) // 8
         if len(data) < needed:
-            raise UnreadableObject(f"file is cut: {len(data)} bytes of pixel data, {layout.count} frames need {needed}")
+            raise UnreadableObject(f"file is truncated: {len(data)} bytes of pixel data instead of {needed}")
         self._bytes = np.frombuffer(data, np.uint8)
         self._layout = layout
         self.stored = self._stored()
@@ -169,7 +167,7 @@ class _NativeFrames:
 
 
 class _DeflatedFrames:
-    """Frames that are one deflate stream each."""
+    """Frames of Deflated Image Frame Compression."""
 
     def __init__(self, dataset: Dataset, layout: _Layout) -> None:
         with translated("pixel data"):
@@ -191,7 +189,7 @@ class _DeflatedFrames:
 
 
 class _PackedFrames:
-    """Decoded frames of single bits, kept packed: random access at the size of the native object."""
+    """Decoded frames, packed to single bits: random access at the size of native pixel data."""
 
     def __init__(self, frames: list[NDArray[np.uint8]], layout: _Layout) -> None:
         self._frames = np.concatenate(frames)
@@ -219,7 +217,7 @@ class _Labels:
 
 
 def _decoded(opened: OpenedObject, layout: _Layout, limits: Limits) -> Frames:
-    """All frames decoded in file order: codecs read forward only."""
+    """All frames, decoded in file order, because decoders read forward only."""
     decoded_bytes = layout.count * layout.pixels * max(layout.bits // 8, 1)
     if decoded_bytes > opened.path.stat().st_size * limits.max_compression_ratio:
         raise LimitExceeded("pixel data would decode to an implausible multiple of the file's size")

@@ -1,4 +1,4 @@
-"""From the grid of a SEG to the grid of its CT; world coordinates decide, never the order of frames."""
+"""Mapping of the grid of a SEG to the grid of its CT, by patient coordinates."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from numpy.typing import NDArray
 from segqa_dicom.model import Geometry
 
 SAME_GRID_TOLERANCE_PX = 0.49
-"""In-plane shift, in pixels, up to which the nearest CT pixel of every SEG pixel is the one with the same index."""
+"""Largest in-plane shift, in pixels, at which each SEG pixel is nearest to the CT pixel of the same index."""
 SAME_DIRECTION_TOLERANCE = 1e-3
-"""Direction cosines and relative pixel spacings of one grid differ by no more than this."""
+"""Tolerance for direction cosines and relative pixel spacings of one grid."""
 ON_SLICE_MM = 0.01
-"""Frames nearer to a CT slice than this lie on it (written decimals have that much noise)."""
+"""Tolerance for frames on a CT slice, the noise of written decimals."""
 SAME_PLANE_SHARE = 0.05
-"""Frames nearer to each other than this share of the plane distance lie on one plane."""
+"""Tolerance for frames on one plane, as a fraction of the plane spacing."""
 MANY_STEPS = 3
-"""So many equal distances of planes are no coincidence of frames that were left out."""
+"""Number of equal plane spacings that is not a coincidence of omitted frames."""
 _TIE = 1e-6
-"""Taken off before rounding, so that a voxel midway between two goes to the lower one, whatever the last bit says."""
+"""Subtracted before rounding, so that a voxel midway between two always goes to the lower one."""
 
 
 @dataclass(frozen=True, eq=False)
 class FrameGrid:
-    """Where the frames of a SEG lie: they share orientation, pixel spacing and matrix.
+    """Positions of the frames of a SEG, which share orientation, pixel spacing and matrix.
 
     origins_mm : (frames, 3) LPS mm of the centre of the first pixel
     row_step_mm, column_step_mm : (3,) from one row (column) to the next
@@ -45,7 +45,7 @@ class FrameGrid:
 
     @property
     def normal(self) -> NDArray[np.float64]:
-        """(3,) unit vector across the frames."""
+        """(3,) unit normal of the frames."""
         normal = np.cross(self.column_step_mm, self.row_step_mm)
         unit: NDArray[np.float64] = normal / np.linalg.norm(normal)
         return unit
@@ -53,11 +53,11 @@ class FrameGrid:
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """Frames put on slices of the CT.
+    """Assignment of frames to slices of the CT.
 
     slice_index : (frames,) nearest CT slice
     distance_mm : (frames,) distance from its plane
-    outside : (frames,) bool, no CT slice within half a slice distance
+    outside : (frames,) bool, no CT slice within half a slice spacing
     """
 
     slice_index: NDArray[np.intp]
@@ -66,16 +66,16 @@ class Placement:
 
 
 def place(grid: FrameGrid, ct: Geometry) -> Placement:
-    """The CT slice of each frame, for grids that are parallel to the CT."""
+    """The nearest CT slice of each frame, for frames parallel to the CT."""
     wanted = grid.origins_mm @ ct.normal
     index, outside = slices_at(ct, wanted)
     return Placement(index, np.abs(wanted - ct.slice_positions_mm[index]), outside)
 
 
 def slices_at(ct: Geometry, along: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Nearest CT slice of positions along its normal, and whether they lie beyond what that slice stands for.
+    """Nearest CT slice of positions along its normal, and whether they are outside the extent of that slice.
 
-    A slice stands for half the nominal distance to either side; of uneven stacks, for half the way to each neighbour.
+    A slice extends by half the nominal spacing; in uneven stacks by half the distance to each neighbour.
     """
     index = _nearest(ct.slice_positions_mm, along)
     below = above = np.full(ct.shape[0], ct.slice_spacing_mm / 2)
@@ -87,13 +87,13 @@ def slices_at(ct: Geometry, along: NDArray[np.float64]) -> tuple[NDArray[np.intp
 
 
 def is_ct_grid(grid: FrameGrid, ct: Geometry, placement: Placement) -> bool:
-    """Whether each frame is a slice of the CT, pixel by pixel (and perhaps a little off along the normal)."""
+    """Whether each frame has the pixel grid of a CT slice, with a small offset along the normal at most."""
     if grid.matrix != ct.shape[1:] or not _same_steps(grid, ct):
         return False
     if any(other(grid, ct, placement) for other in (_is_coarser, _is_finer, _drifts)):
         return False
     offset = (grid.origins_mm - ct.slice_origins_mm[placement.slice_index])[~placement.outside]
-    # Frames beyond the ends of a tilted stack have no slice of their own to be compared with.
+    # Frames beyond the ends of a tilted stack have no slice to be compared with.
     rows, columns = (size - 1 for size in grid.matrix)
     row_drift, column_drift = grid.row_step_mm - ct.row_step_mm, grid.column_step_mm - ct.column_step_mm
     corners = [offset + i * row_drift + j * column_drift for i in (0, rows) for j in (0, columns)]
@@ -115,9 +115,9 @@ def _same_steps(grid: FrameGrid, ct: Geometry) -> bool:
 
 
 def _planes(grid: FrameGrid, ct: Geometry) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Positions of the planes along the SEG's normal, ascending, and the plane of each frame.
+    """Ascending positions of the planes along the SEG's normal, and the plane of each frame.
 
-    Frames of one plane differ by the noise of written decimals, which stays far below the distance of planes.
+    Frames of one plane differ by the noise of written decimals, far below the plane spacing.
     """
     along = grid.origins_mm @ grid.normal
     order = np.argsort(along, kind="stable")
@@ -130,16 +130,16 @@ def _planes(grid: FrameGrid, ct: Geometry) -> tuple[NDArray[np.float64], NDArray
 
 
 def _is_finer(grid: FrameGrid, ct: Geometry, placement: Placement) -> bool:
-    """Whether several planes of frames lie within one CT slice: then only the nearest of them counts."""
+    """Whether several planes of frames lie within one CT slice."""
     inside = ~placement.outside
     plane, nearest = _planes(grid, ct)[1][inside], placement.slice_index[inside]
     return len(np.unique(plane)) > len(np.unique(nearest))
 
 
 def _drifts(grid: FrameGrid, ct: Geometry, placement: Placement) -> bool:
-    """Whether frames state another distance than the CT's, and do not lie on its slices either.
+    """Whether the frames have another spacing than the CT, and do not lie on its slices.
 
-    Slice Thickness alone says little about distances: then they must come to lie now before, now behind the slices.
+    Slice Thickness alone is weak evidence of spacing; then frames must lie on both sides of the slices.
     """
     inside = ~placement.outside
     stated = grid.declared_spacing_mm or grid.slice_thickness_mm
@@ -152,10 +152,10 @@ def _drifts(grid: FrameGrid, ct: Geometry, placement: Placement) -> bool:
 
 
 def _is_coarser(grid: FrameGrid, ct: Geometry, placement: Placement) -> bool:
-    """Whether the frames are thicker than the CT slices: then each stands for several of them.
+    """Whether the frames are thicker than the CT slices, so that each covers several of them.
 
-    A SEG usually leaves empty frames out, so distances of frames alone do not tell; what it states about itself does.
-    If it states nothing, many planes at one distance do.
+    Empty frames are usually omitted, so that frame spacings alone are no evidence; stated spacings are. Without these,
+    many planes at one spacing are.
     """
     if ct.shape[0] == 1 or placement.outside.all():
         return False
@@ -171,10 +171,10 @@ def _is_coarser(grid: FrameGrid, ct: Geometry, placement: Placement) -> bool:
 
 
 class Resampler:
-    """Takes labels over from SEG planes to CT slices by nearest neighbour.
+    """Nearest-neighbour resampling of labels from SEG planes to CT slices.
 
-    plane_of_frame : SEG frame positions as a stack; several frames may share one
-    matrix : (rows, columns) of a plane; larger than a frame if frames of one plane show different parts of it
+    plane_of_frame : (frames,) index of the plane; several frames may share one
+    matrix : (rows, columns) of a plane; larger than a frame if frames of a plane are tiles
     """
 
     def __init__(self, grid: FrameGrid, ct: Geometry) -> None:
@@ -202,7 +202,7 @@ class Resampler:
         return (len(self.positions), *self.matrix)
 
     def on_plane(self, frame: int, pixels: NDArray[Any]) -> NDArray[Any]:
-        """The pixels (row, column) of a frame at their place on its plane."""
+        """The pixels (row, column) of a frame at their position on its plane."""
         if self.matrix == self.grid.matrix:
             return pixels
         whole = np.zeros(self.matrix, pixels.dtype)
@@ -216,9 +216,9 @@ class Resampler:
         if len(steps) == 0:
             return declared or thickness or self.ct.slice_spacing_mm
         smallest = float(steps.min())
-        if 0 < declared <= smallest * (1 + SAME_PLANE_SHARE):  # planes cannot be nearer than they are apart
+        if 0 < declared <= smallest * (1 + SAME_PLANE_SHARE):  # the declared spacing cannot exceed the smallest one
             return declared
-        # Planes two or more thicknesses apart: those between were empty and left out.
+        # Planes two or more thicknesses apart: empty planes between them were omitted.
         between = thickness > 0 and smallest > 1.5 * thickness
         return thickness if between and abs(smallest / thickness - round(smallest / thickness)) < 0.01 else smallest
 
@@ -260,9 +260,9 @@ class Resampler:
         return plane, indices[0], indices[1], inside
 
     def outside_ct(self, frame: int, mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], bool]:
-        """Which pixels of a frame's `mask` (row, column) lie outside every voxel of the CT; shape (mask.sum(),).
+        """Which pixels of a frame's `mask` (row, column) are outside the CT, (mask.sum(),) bool.
 
-        And whether all of them lie beyond its slices.
+        And whether all of them are beyond its first or last slice.
         """
         row, column = np.divmod(np.flatnonzero(mask), mask.shape[1])
         grid = self.grid
@@ -277,7 +277,7 @@ class Resampler:
 
 
 def _nearest(positions: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Index of the nearest of ascending `positions`; midway the lower one."""
+    """Index of the nearest of ascending `positions`, the lower one of two at the same distance."""
     if len(positions) == 1:
         return np.zeros(wanted.shape, np.intp)
     after = np.clip(np.searchsorted(positions, wanted), 1, len(positions) - 1)

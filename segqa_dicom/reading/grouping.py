@@ -1,4 +1,4 @@
-"""Which segmentation was drawn on which CT series."""
+"""Matching of segmentations to the CT series that they refer to."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from segqa_dicom.reading.scan import Header, Kind, NotReviewed
 
 @dataclass(frozen=True, slots=True)
 class SegFile:
-    """A SEG object of a case; `references_ct_series` is False if it was matched by frame of reference only."""
+    """A SEG object of a case; `references_ct_series` is False if it was matched by frame of reference."""
 
     header: Header
     references_ct_series: bool
@@ -23,7 +23,7 @@ class SegFile:
 
 @dataclass(frozen=True, slots=True)
 class CaseFiles:
-    """The files of one CT series and of all segmentations drawn on it."""
+    """The files of one CT series and of its segmentations."""
 
     ct: tuple[Header, ...]
     segmentations: tuple[SegFile, ...]
@@ -35,7 +35,7 @@ class CaseFiles:
 
     @property
     def name(self) -> str:
-        """Study and series of the CT, for progress and logs."""
+        """Series Instance UID of the CT."""
         return self.ct[0].series_instance_uid
 
 
@@ -43,10 +43,10 @@ _SeriesKey = tuple[str, str, str]
 
 
 def group(headers: Iterable[Header], limits: Limits) -> tuple[list[CaseFiles], list[NotReviewed]]:
-    """Cases in the order of their study and series UIDs, and what belongs to none, each with the reason.
+    """Cases in the order of Study and Series Instance UID, and objects of no case with reasons.
 
-    A segmentation belongs to the CT series that it refers to (by series, else by instances); if that did not come, to
-    the only CT series of its frame of reference whose slices cover it.
+    A segmentation belongs to the CT series that it refers to, by series or by instances; if that is missing, to the
+    only CT series of its frame of reference whose slices cover it.
     """
     headers = list(headers)
     series: dict[_SeriesKey, list[Header]] = {}
@@ -54,17 +54,17 @@ def group(headers: Iterable[Header], limits: Limits) -> tuple[list[CaseFiles], l
         if header.kind is Kind.CT:
             key = (header.study_instance_uid, header.series_instance_uid, header.patient_id)
             series.setdefault(key, []).append(header)
-    segmentations, left_out = _distinct([header for header in headers if header.kind is Kind.SEG])
+    segmentations, not_reviewed = _distinct([header for header in headers if header.kind is Kind.SEG])
     drawn_on: dict[_SeriesKey, list[SegFile]] = {}
     matcher = _Matcher(series, limits)
     for header in segmentations:
         found = matcher.match(header)
         if isinstance(found, str):
-            left_out.append(NotReviewed(header.path, header.sop_instance_uid, found, is_segmentation=True))
+            not_reviewed.append(NotReviewed(header.path, header.sop_instance_uid, found, is_segmentation=True))
         else:
             drawn_on.setdefault(found[0], []).append(SegFile(header, found[1]))
     cases = [CaseFiles(tuple(series[key]), tuple(drawn_on[key])) for key in sorted(drawn_on)]
-    left_out.extend(
+    not_reviewed.extend(
         NotReviewed(
             series[key][0].path,
             series[key][0].sop_instance_uid,
@@ -73,19 +73,19 @@ def group(headers: Iterable[Header], limits: Limits) -> tuple[list[CaseFiles], l
         for key in sorted(series)
         if key not in drawn_on
     )
-    return cases, left_out
+    return cases, not_reviewed
 
 
 def _distinct(headers: Sequence[Header]) -> tuple[list[Header], list[NotReviewed]]:
-    """One header per SOP Instance UID; a second file with the same UID is dropped quietly only if it is the same."""
+    """One header per SOP Instance UID; a further file with the UID is reported if its content differs."""
     kept: dict[str, Header] = {}
-    left_out: list[NotReviewed] = []
+    not_reviewed: list[NotReviewed] = []
     for header in headers:
         first = kept.setdefault(header.sop_instance_uid, header)
         if first is not header and file_digest(first.path) != file_digest(header.path):
             reason = f"it has the SOP Instance UID of {first.path.name} but other content; only that one was reviewed"
-            left_out.append(NotReviewed(header.path, header.sop_instance_uid, reason, is_segmentation=True))
-    return list(kept.values()), left_out
+            not_reviewed.append(NotReviewed(header.path, header.sop_instance_uid, reason, is_segmentation=True))
+    return list(kept.values()), not_reviewed
 
 
 class _Matcher:
@@ -117,7 +117,7 @@ class _Matcher:
         return max(sorted(candidates), key=lambda key: candidates[key])
 
     def _by_frame_of_reference(self, header: Header) -> tuple[_SeriesKey, bool] | str:
-        # Imported here: few objects come to this, and reading them needs much that grouping does not.
+        # Imported here, because few objects need it.
         from segqa_dicom.reading.seg import frames_within
 
         wanted = header.frame_of_reference_uid

@@ -1,7 +1,7 @@
-"""Pixels of plain CT slices straight from the file into the volume: the fast path of reading CT.
+"""Native pixels of CT slices read directly into the volume: the fast path of reading CT.
 
-For one frame of uncompressed 16-bit pixels, which is nearly all CT; what is done to the bits is what pydicom's decoder
-does to them. For everything else the answer is no, and pydicom reads it.
+It supports single frames of 16-bit pixels, which nearly all CT has, with the results of pydicom's decoder; everything
+else is left to pydicom.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class NativePixels:
 
 
 def native_pixels(opened: OpenedObject, part: Slice, into: NDArray[np.int16]) -> NativePixels | None:
-    """The pixels of a slice, read into memory that is given, (row, column); None if pydicom has to read them.
+    """The pixels of a slice, read into an array (row, column); None if pydicom has to read them.
 
-    Then `into` may have changed, and nothing is said about what is wrong, if anything.
+    Then `into` may have changed; the object may be valid.
     """
     if not isinstance(opened, PlainObject) or sys.byteorder != "little":
         return None
@@ -54,7 +54,7 @@ def native_pixels(opened: OpenedObject, part: Slice, into: NDArray[np.int16]) ->
 
 
 def rescaled_in_place(pixels: NativePixels, rescale: Rescale) -> bool:
-    """Turn stored values into HU, int16, where they lie; False, and nothing is done, if that takes more than adding."""
+    """Convert stored values to HU, int16, in place; returns False if that takes more than adding the intercept."""
     offset = int(rescale.intercept)
     if rescale.slope != 1 or offset != rescale.intercept:
         return False
@@ -69,7 +69,7 @@ def rescaled_in_place(pixels: NativePixels, rescale: Rescale) -> bool:
 
 
 def _stored(opened: PlainObject, part: Slice) -> tuple[int, bool]:
-    """Bits that count, and whether pixels are signed; `Unfamiliar` unless all is there that pydicom asks for."""
+    """Bits Stored, and whether pixels are signed; raises `Unfamiliar` for an unsupported encoding."""
     dataset: Any = opened.dataset
     if not isinstance(dataset, PlainDataset):
         raise Unfamiliar("nothing is known about the header")
@@ -96,7 +96,7 @@ def _stored(opened: PlainObject, part: Slice) -> tuple[int, bool]:
 
 
 def _fill(opened: PlainObject, target: NDArray[np.int16]) -> bool:
-    """Read the bytes of the pixels into `target`, if they are all there and nothing strange follows them."""
+    """Read the pixels into `target`; returns whether they are complete and followed by valid elements only."""
     if opened.pixel_stop > opened.size or opened.size - opened.pixel_stop > _LONGEST_TAIL:
         return False
     try:
@@ -110,7 +110,7 @@ def _fill(opened: PlainObject, target: NDArray[np.int16]) -> bool:
 
 
 def _is_plain_tail(data: bytes, *, implicit: bool) -> bool:
-    """Whether what follows the pixel data are elements that belong there: pydicom would read any others over them."""
+    """Whether the pixel data are followed by valid elements of higher tags."""
     try:
         found = element_list(data, 0, len(data), implicit=implicit)
     except Unfamiliar:

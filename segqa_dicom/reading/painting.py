@@ -1,4 +1,4 @@
-"""From the frames of a SEG to label volumes on the CT grid."""
+"""Label volumes on the CT grid from the frames of a SEG."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from segqa_dicom.reading.layers import LayerPainter, stamp_labels
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """What is to be painted.
+    """The input of `paint`.
 
-    background : the label that stands for no segment; of use for LABELMAP only
-    numbers : Segment Numbers that are declared, ascending
+    background : the label of no segment, for LABELMAP
+    numbers : declared Segment Numbers, ascending
     """
 
     kind: SegmentationType
@@ -36,13 +36,13 @@ class Drawing:
 
 @dataclass(eq=False)
 class Painted:
-    """Label volumes on the CT grid, and what happened on the way there.
+    """Label volumes on the CT grid, with facts about the frames.
 
-    layer_of, frame_counts, outside : per segment, its layer, its frames, and its voxels that no CT voxel corresponds to
-    undeclared : Segment Numbers that frames use and that are not declared
+    layer_of, frame_counts, outside : per segment, its layer, number of frames, and number of voxels outside the CT
+    undeclared : Segment Numbers of frames that are not declared
     placement : the CT slice of each frame
-    frames_outside : frames with voxels and no CT slice
-    outside_location_mm : a point on one of them
+    frames_outside : number of frames with voxels, but without a CT slice
+    outside_location_mm : a point on one of them, LPS mm
     """
 
     layer_of: list[int]
@@ -59,7 +59,7 @@ class Painted:
 def paint(drawing: Drawing, ct: Geometry, limits: Limits, progress: Progress) -> Painted:
     """Label volumes of all declared segments on the grid of a CT.
 
-    Raises an `InputError` if they would take too much memory or a frame cannot be decoded.
+    Raises an `InputError` if the grid exceeds the limits or a frame cannot be decoded.
     """
     grid = drawing.table.grid
     placement = place(grid, ct)
@@ -81,9 +81,9 @@ def paint(drawing: Drawing, ct: Geometry, limits: Limits, progress: Progress) ->
 
 
 class _Target:
-    """Which plane of the painted volume a frame belongs to, and what of it lies outside the CT.
+    """The plane of each frame in the painted volume, and the count of its voxels outside the CT.
 
-    planes : (frames,) the plane to paint each frame on; -1 for a frame without a CT slice
+    planes : (frames,) index of the plane; -1 for a frame without a CT slice
     """
 
     def __init__(self, drawing: Drawing, painted: Painted, resampler: Resampler) -> None:
@@ -95,11 +95,11 @@ class _Target:
             self.planes = np.where(painted.placement.outside, -1, painted.placement.slice_index).astype(np.int64)
 
     def on_plane(self, frame: int, pixels: NDArray[Any]) -> NDArray[Any]:
-        """The pixels of a frame at their place on its plane."""
+        """The pixels of a frame at their position on its plane."""
         return pixels if self.painted.on_ct_grid else self.resampler.on_plane(frame, pixels)
 
     def note_outside(self, frame: int, values: NDArray[Any]) -> None:
-        """Count the voxels of a frame that no CT voxel corresponds to; `values` are segment indices + 1, 0 = none."""
+        """Count the voxels of a frame outside the CT, given as (row, column) segment index + 1, 0 = no segment."""
         painted = self.painted
         if painted.on_ct_grid and not painted.placement.outside[frame]:
             return
@@ -160,7 +160,7 @@ def _planes(
 
 
 def _paint_label_map(drawing: Drawing, painter: LayerPainter, target: _Target, progress: Progress) -> None:
-    """Labels cannot overlap within a frame; should several frames lie on one plane, they are united."""
+    """Labels do not overlap within a frame; several frames of one plane are united."""
     values = np.zeros(65536, painter.dtype)
     declared = np.zeros(65536, bool)
     declared[[0, drawing.background]] = True
@@ -180,7 +180,7 @@ def _paint_label_map(drawing: Drawing, painter: LayerPainter, target: _Target, p
 def _paint_labels(
     labels: NDArray[Any], frame: int, values: NDArray[Any], layer: NDArray[Any], target: _Target
 ) -> NDArray[Any]:
-    """Paint one frame of a label map; the labels that occur in it."""
+    """Paint one frame of a label map; returns its labels."""
     plane = int(target.planes[frame])
     if target.painted.on_ct_grid and plane >= 0 and labels.dtype in (np.uint8, np.uint16) and labels.flags.aligned:
         return stamp_labels(labels, values, layer[plane])

@@ -1,4 +1,4 @@
-"""Finding the CT and SEG objects in files and folders, by content, whatever the files are called."""
+"""CT and SEG objects in files and folders, recognised by content."""
 
 from __future__ import annotations
 
@@ -25,89 +25,36 @@ from segqa_dicom.dicom.opening import (
     text,
     translated,
 )
+from segqa_dicom.dicom.sop_classes import CT_CLASSES, MEDIA_STORAGE_DIRECTORY, SEG_CLASSES
 from segqa_dicom.dicom.uids import normalised_uid
 from segqa_dicom.errors import ConfigurationError, Inconsistent, InputError
 from segqa_dicom.progress import Progress, silent
 
-CT_CLASSES = frozenset(
-    {
-        "1.2.840.10008.5.1.4.1.1.2",  # CT Image Storage
-        "1.2.840.10008.5.1.4.1.1.2.1",  # Enhanced CT Image Storage
-        "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy Converted Enhanced CT Image Storage
-    }
-)
-SEG_CLASSES = frozenset(
-    {
-        "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation Storage
-        "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation Storage
-    }
-)
-_SEG_CLASS_BYTES = re.compile(rb"1\.2\.840\.10008\.5\.1\.4\.1\.1\.66\.[47](?![0-9.])")
+_SEG_CLASS_BYTES = re.compile(b"(%s)(?![0-9.])" % "|".join(map(re.escape, sorted(SEG_CLASSES))).encode())
 _START_BYTES = 4096
-"""Where a data set that cannot be parsed is searched for the class of a segmentation."""
-MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
-"""Media Storage Directory: the DICOMDIR of a disc."""
+"""Bytes of an unreadable file that are searched for the SOP Class UID of a segmentation."""
 OWN_MODEL_NAME = "segqa"
-"""Manufacturer's Model Name of the documents that segqa writes."""
+"""Manufacturer's Model Name of segqa's documents."""
 
 _COMPANIONS = frozenset(
-    [
-        ".json",
-        ".html",
-        ".htm",
-        ".csv",
-        ".tsv",
-        ".txt",
-        ".md",
-        ".pdf",
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".gif",
-        ".svg",
-        ".nii",
-        ".gz",
-        ".nrrd",
-        ".mha",
-        ".xml",
-        ".yaml",
-        ".yml",
-        ".toml",
-        ".log",
-        ".py",
-        ".ipynb",
-        ".zip",
-        ".tar",
-        ".parquet",
-        ".xlsx",
-        ".docx",
-        ".js",
-        ".css",
-        ".db",
-        ".sqlite",
-    ]
+    (
+        *(".json", ".html", ".htm", ".csv", ".tsv", ".txt", ".md", ".pdf", ".png", ".jpg", ".jpeg", ".gif", ".svg"),
+        *(".nii", ".gz", ".nrrd", ".mha", ".xml", ".yaml", ".yml", ".toml", ".log", ".py", ".ipynb", ".zip", ".tar"),
+        *(".parquet", ".xlsx", ".docx", ".js", ".css", ".db", ".sqlite"),
+    )
 )
-"""Endings of files that lie beside DICOM everywhere; unless their content is DICOM they are not worth a line."""
+"""Suffixes of files that are often stored beside DICOM; without DICOM content they are not reported."""
 
 _HEADER_KEYWORDS = (
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "SeriesInstanceUID",
-    "StudyInstanceUID",
-    "FrameOfReferenceUID",
-    "PatientID",
-    "Modality",
-    "ManufacturerModelName",
-    "SpecificCharacterSet",
-    "ReferencedSeriesSequence",
-    "StudiesContainingOtherReferencedInstancesSequence",
-    "SourceImageSequence",
+    *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID", "PatientID"),
+    *("Modality", "ManufacturerModelName", "SpecificCharacterSet", "ReferencedSeriesSequence"),
+    *("StudiesContainingOtherReferencedInstancesSequence", "SourceImageSequence"),
 )
 _FRAME_KEYWORDS = ("SOPClassUID", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 
 
 class Kind(StrEnum):
-    """What an object is to us."""
+    """Kind of object."""
 
     CT = "ct"
     SEG = "seg"
@@ -117,9 +64,9 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What grouping needs to know of an object.
+    """The attributes of an object for grouping.
 
-    referenced_series, referenced_instances : UIDs of what a SEG says it was drawn on
+    referenced_series, referenced_instances : UIDs of the images of a SEG
     """
 
     path: Path
@@ -136,7 +83,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class NotReviewed:
-    """An object, or a file, that was left out, and why."""
+    """An excluded object or file with the reason."""
 
     path: Path
     sop_instance_uid: str | None
@@ -145,57 +92,57 @@ class NotReviewed:
 
 
 def scan(paths: Iterable[Path], limits: Limits, progress: Progress = silent) -> tuple[list[Header], list[NotReviewed]]:
-    """The headers of all CT and SEG objects under `paths`, and what else was found there.
+    """The headers of all CT and SEG objects under `paths`, and other files.
 
     Raises `ConfigurationError` if a path does not exist.
     """
-    left_out: list[NotReviewed] = []
-    files = list(_files(paths, left_out))
+    not_reviewed: list[NotReviewed] = []
+    files = list(_files(paths, not_reviewed))
     headers: list[Header] = []
     for done, path in enumerate(files, start=1):
         try:
             header = read_header(path, limits)
         except InputError as error:
             if path.suffix.lower() not in _COMPANIONS or looks_like_dicom_quietly(path):
-                left_out.append(NotReviewed(path, None, str(error), is_segmentation=_says_segmentation(path)))
+                not_reviewed.append(NotReviewed(path, None, str(error), is_segmentation=_says_segmentation(path)))
         else:
             if header.kind is Kind.OTHER:
                 name = UID_dictionary.get(header.sop_class_uid, [header.sop_class_uid])[0]
-                left_out.append(NotReviewed(path, header.sop_instance_uid, f"{name}: neither CT nor segmentation"))
+                not_reviewed.append(NotReviewed(path, header.sop_instance_uid, f"{name}: neither CT nor segmentation"))
             elif header.kind is not Kind.OWN:
                 headers.append(header)
         progress("looking for DICOM objects", done, len(files))
-    return headers, left_out
+    return headers, not_reviewed
 
 
-def _files(paths: Iterable[Path], left_out: list[NotReviewed]) -> Iterator[Path]:
-    """Every regular file under `paths` once, in a fixed order, however it is reached."""
+def _files(paths: Iterable[Path], not_reviewed: list[NotReviewed]) -> Iterator[Path]:
+    """Every regular file under `paths` once, in a fixed order."""
     seen: set[str] = set()
     for root in paths:
         if not os.path.exists(root):  # noqa: PTH110 - Path.exists can raise
             raise ConfigurationError(f"no such file or folder: {root}")
-        found = _walk(root, left_out) if os.path.isdir(root) else [root]  # noqa: PTH112 - Path.is_dir can raise
+        found = _walk(root, not_reviewed) if os.path.isdir(root) else [root]  # noqa: PTH112 - Path.is_dir can raise
         for path in found:
             real = os.path.realpath(path)
-            if real not in seen and _is_regular(path, left_out):
+            if real not in seen and _is_regular(path, not_reviewed):
                 seen.add(real)
                 yield path
 
 
-def _is_regular(path: Path, left_out: list[NotReviewed]) -> bool:
-    """Whether there is a file to open: opening a socket or a pipe could wait for ever."""
+def _is_regular(path: Path, not_reviewed: list[NotReviewed]) -> bool:
+    """Whether a path is a regular file: opening a pipe could block forever."""
     try:
         return stat.S_ISREG(path.stat().st_mode)
-    except OSError as error:  # link to nowhere, folder that may be listed but not entered
-        left_out.append(NotReviewed(path, None, f"file cannot be opened ({error.strerror})"))
+    except OSError as error:  # dangling link, folder without execute permission
+        not_reviewed.append(NotReviewed(path, None, f"file cannot be opened ({error.strerror})"))
         return False
 
 
-def _walk(root: Path, left_out: list[NotReviewed]) -> Iterator[Path]:
-    """Everything below a folder that is no folder; links are followed, but into no folder twice."""
+def _walk(root: Path, not_reviewed: list[NotReviewed]) -> Iterator[Path]:
+    """All files below a folder; links are followed, but no folder is entered twice."""
 
     def note(error: OSError) -> None:
-        left_out.append(NotReviewed(Path(error.filename), None, f"folder cannot be opened ({error.strerror})"))
+        not_reviewed.append(NotReviewed(Path(error.filename), None, f"folder cannot be opened ({error.strerror})"))
 
     entered = {os.path.realpath(root)}
     for folder, folders, names in os.walk(root, onerror=note, followlinks=True):
@@ -210,7 +157,7 @@ def _walk(root: Path, left_out: list[NotReviewed]) -> Iterator[Path]:
 
 
 def looks_like_dicom_quietly(path: Path) -> bool:
-    """`looks_like_dicom`, and False for what cannot be opened."""
+    """`looks_like_dicom`; False for a file that cannot be opened."""
     try:
         return looks_like_dicom(path)
     except InputError:
@@ -218,18 +165,18 @@ def looks_like_dicom_quietly(path: Path) -> bool:
 
 
 def _says_segmentation(path: Path) -> bool:
-    """Whether a file that cannot be read says that it is a segmentation: in its meta information, else at its start."""
+    """Whether an unreadable file has the SOP Class UID of a segmentation in its meta information or first bytes."""
     stated = media_class(path)
     if stated in SEG_CLASSES:
         return True
-    if stated in UID_dictionary or not looks_like_dicom_quietly(path):  # a class that is known, but another one
+    if stated in UID_dictionary or not looks_like_dicom_quietly(path):  # another known class
         return False
     with path.open("rb") as stream:
         return _SEG_CLASS_BYTES.search(stream.read(_START_BYTES)) is not None
 
 
 def read_header(path: Path, limits: Limits) -> Header:
-    """The header of one file; raises an `InputError` for whatever is not a usable DICOM object."""
+    """The header of one file; raises an `InputError` if it is no usable DICOM object."""
     opened = open_plainly(path, limits, keywords=_HEADER_KEYWORDS)
     if opened is None:
         return _read_header_with_pydicom(path, limits)
@@ -240,8 +187,8 @@ def read_header(path: Path, limits: Limits) -> Header:
 def _read_header_with_pydicom(path: Path, limits: Limits) -> Header:
     if not looks_like_dicom(path):
         raise Inconsistent("not a DICOM file")
-    if media_class(path) == MEDIA_DIRECTORY:
-        return _other(path, MEDIA_DIRECTORY, "")
+    if media_class(path) == MEDIA_STORAGE_DIRECTORY:
+        return _other(path, MEDIA_STORAGE_DIRECTORY, "")
     dataset = open_object(path, limits, keywords=_HEADER_KEYWORDS).dataset
     with translated("header"):
         return _header(path, dataset, limits)
@@ -276,7 +223,7 @@ def _other(path: Path, sop_class: str, uid: str, kind: Kind = Kind.OTHER) -> Hea
 
 
 def _references(dataset: Dataset) -> tuple[frozenset[str], frozenset[str]]:
-    """UIDs of the series, and of the instances, that a SEG says it was drawn on, in its own study and in others."""
+    """UIDs of the series and instances that a SEG refers to, in its study and in others."""
     named = referenced_series(dataset)
     series = {text(item, "SeriesInstanceUID") for item in named}
     references = [reference for item in named for reference in items(item, "ReferencedInstanceSequence")]
@@ -286,7 +233,7 @@ def _references(dataset: Dataset) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def _frame_sources(path: Path, limits: Limits) -> frozenset[str]:
-    """What the frames of a SEG name as their sources: read only if the object as a whole names none."""
+    """Source images of the frames of a SEG without other references."""
     opened = open_plainly(path, limits, keywords=_FRAME_KEYWORDS)
     dataset = (opened or open_object(path, limits, keywords=_FRAME_KEYWORDS)).dataset
     groups = items(dataset, "SharedFunctionalGroupsSequence") + items(dataset, "PerFrameFunctionalGroupsSequence")

@@ -39,7 +39,7 @@ from segqa_dicom.reading.painting import Drawing, Painted, paint
 _Result = TypeVar("_Result")
 
 MOST_SEGMENTS = 65_535
-"""Segments that the 16 bits of a label volume can tell apart."""
+"""Segments of a label volume of 16 bits."""
 
 
 def read_seg(
@@ -52,8 +52,8 @@ def read_seg(
 ) -> Segmentation:
     """The segmentation in a file, on the grid of `ct`.
 
-    references_ct_series : False if the CT was found by frame of reference only
-    Raises an `InputError` if the object is damaged, too large, or contradicts itself.
+    references_ct_series : False if the CT was matched by frame of reference
+    Raises an `InputError` if the object is damaged, too large, or inconsistent.
     """
     header = _by_either_path(path, limits, partial(_Header, ct, limits))
     with translated("segmentation"):
@@ -82,9 +82,9 @@ def read_seg(
 
 
 def frames_within(path: Path, ct: Geometry, limits: Limits) -> bool:
-    """Whether every frame of a SEG lies within a CT: between its slices' ends, with the middle of the frame inside.
+    """Whether the centre of each frame of a SEG is inside a CT.
 
-    Raises an `InputError` if the object cannot be read, or does not say where its frames lie.
+    Raises an `InputError` if the object cannot be read or its frames have no position.
     """
     grid = _by_either_path(path, limits, _grid)
     rows, columns = grid.matrix
@@ -100,7 +100,7 @@ def frames_within(path: Path, ct: Geometry, limits: Limits) -> bool:
 
 
 def _by_either_path(path: Path, limits: Limits, use: Callable[[OpenedObject, FrameGroups], _Result]) -> _Result:
-    """What `use` makes of a SEG object: opened by the fast path if all of it is plain, else by the reference path."""
+    """The result of `use` for a SEG object opened by the fast path, else by the reference path."""
     with translated("segmentation"):
         try:
             return use(*open_indexed(path, limits))
@@ -144,7 +144,7 @@ def _kind(dataset: Dataset) -> SegmentationType:
 
 
 def _background(dataset: Dataset) -> int:
-    """The label that stands for no segment (PS3.3, section C.8.20.2): Pixel Padding Value, else 0."""
+    """The background label (PS3.3, section C.8.20.2): Pixel Padding Value, else 0."""
     if "PixelPaddingValue" not in dataset:
         return 0
     return whole_number(dataset, "PixelPaddingValue", low=0, high=65535)
@@ -153,7 +153,7 @@ def _background(dataset: Dataset) -> int:
 def _segments(
     dataset: Dataset, kind: SegmentationType, background: int, limits: Limits
 ) -> tuple[list[int], list[Segment]]:
-    """Segment Numbers as they stand in the file, and the segments in ascending order (of duplicates the first)."""
+    """Segment Numbers in the order of the file, and segments in ascending order, the first of duplicates."""
     sequence = items(dataset, "SegmentSequence")
     if not sequence:
         raise Inconsistent("it has no Segment Sequence")
@@ -164,7 +164,7 @@ def _segments(
     for item in sequence:
         number = whole_number(item, "SegmentNumber", low=0, high=65535)
         if number == background and kind is SegmentationType.LABELMAP:
-            continue  # label maps may describe what is not segmented; that is no structure
+            continue  # label maps may describe the background
         raw.append(number)
         found.setdefault(number, _segment(item, number))
     if not found:
@@ -225,10 +225,10 @@ def _referenced_instances(dataset: Dataset) -> frozenset[str]:
 
 
 def _source_offsets(header: _Header, painted: Painted, ct: CtVolume) -> tuple[NDArray[np.float64], int]:
-    """Distance of each frame that claims to be a CT slice from that slice, and how many name another slice.
+    """Distance of each frame from its CT slice, and the number of frames whose source is another slice.
 
-    A frame claims to be a CT slice if it is on the CT's pixel grid; the claim is held against the nearest slice, which
-    the frame is put on. Naming another slice as its source does not move it.
+    Only frames on the CT's pixel grid are compared, with the nearest slice, on which they are painted. A source that is
+    another slice does not move a frame.
     """
     if not painted.on_ct_grid:
         return np.zeros(0), 0
@@ -277,7 +277,7 @@ def _record(opened: OpenedObject, header: _Header, content: str, file: str) -> S
 
 
 def _file_digest(opened: OpenedObject, content: str, segments: Sequence[Segment], facts: SegFacts) -> str:
-    """SHA-256 of what decides about documents: everything but the pixel data, and what reading made of these."""
+    """SHA-256 of everything that determines documents: the file without pixel data, and the result of reading these."""
     counts = [[segment.frame_count, segment.voxels_outside_ct] for segment in segments]
     outside = [facts.frames_outside_ct, [repr(value) for value in facts.outside_location_mm or ()]]
     return digest([header_digest(opened), content, counts, outside, facts.undeclared_numbers])
@@ -291,7 +291,7 @@ def _series_number(dataset: Dataset) -> int | None:
 
 
 def _model(dataset: Dataset) -> tuple[str, str]:
-    """Name and version of the model: as the segments state it, else as the equipment does."""
+    """Name and version of the model, from the Segment Sequence, else from the General Equipment module."""
     for item in items(dataset, "SegmentSequence"):
         algorithm = first_item(item, "SegmentationAlgorithmIdentificationSequence")
         if algorithm is not None and text(algorithm, "AlgorithmName"):

@@ -1,4 +1,4 @@
-"""Slices of CT objects before their pixels are read: where each lies, and how its values become HU."""
+"""Slices of CT objects before their pixels are read: position and rescaling to HU."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from segqa_dicom.errors import Inconsistent, LimitExceeded
 from segqa_dicom.model import SliceRef
 
 ORIENTATION_TOLERANCE = 1e-3
-"""Direction cosines of slices of one volume differ by no more than this."""
+"""Tolerance for direction cosines of slices of one volume."""
 SPACING_RELATIVE_TOLERANCE = 1e-3
-"""Pixel spacings of slices of one volume differ by no more than this share."""
+"""Relative tolerance for pixel spacings of slices of one volume."""
 UNIT_TOLERANCE = 1e-2
-"""Direction cosines whose length or angle is off by more than this are not direction cosines."""
+"""Tolerance for length and angle of direction cosines."""
 LARGEST_POSITION_MM = 1e5
 PIXEL_SPACING_RANGE_MM = (1e-4, 1e3)
-"""Beyond these no scanner works; computing with them overflows."""
+"""Plausible range; values far beyond it overflow."""
 LARGEST_RESCALE = 1e6
-"""Rescale Slope or Intercept above this is a mistake, and would not survive in float32."""
+"""Plausible maximum of Rescale Slope and Intercept; larger values exceed float32 precision."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rescale:
-    """How stored values become HU."""
+    """Modality LUT transformation from stored values to HU."""
 
     slope: float
     intercept: float
-    note: str  # why the values are not HU; empty if they are
+    note: str  # why the results are not HU; empty if they are
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -60,10 +60,10 @@ class Slice:
     thickness: float
     rescale: Rescale
     acquisition: int
-    order: tuple[int, int, str]  # acquisition, instance, UID: which of two slices at one position counts
+    order: tuple[int, int, str]  # acquisition, instance, UID: preference among slices at one position
 
     def fits(self, other: Slice) -> bool:
-        """Whether both can be slices of one volume."""
+        """Whether two slices can belong to one volume."""
         if self.matrix != other.matrix:
             return False
         if self._same_plane(other):
@@ -84,7 +84,7 @@ class Slice:
 
 
 def slices_of(opened: OpenedObject, uid: str, file: int, limits: Limits) -> list[Slice]:
-    """The slices of one object; functional groups override the top level (PS3.3, section C.7.6.16)."""
+    """The slices of one object; functional groups take precedence (PS3.3, section C.7.6.16)."""
     dataset = opened.dataset
     matrix = (whole_number(dataset, "Rows", low=1, high=65535), whole_number(dataset, "Columns", low=1, high=65535))
     if "PerFrameFunctionalGroupsSequence" not in dataset:
@@ -102,7 +102,7 @@ def slices_of(opened: OpenedObject, uid: str, file: int, limits: Limits) -> list
 
 
 def _group(groups: Sequence[Dataset | None], sequence: str, keyword: str) -> Dataset:
-    """The first of `groups` that has `keyword`: in `sequence` (a functional group), or at its top level."""
+    """The first of `groups` with `keyword`, in `sequence` (a functional group) or at its top level."""
     for group in groups:
         inner = first_item(group, sequence)
         if inner is not None and keyword in inner:
@@ -150,7 +150,7 @@ def _slice(
 
 
 def direction_cosines(values: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Unit vectors along which the column index, and the row index, ascend (PS3.3, section C.7.6.2.1.1).
+    """Unit vectors of ascending column index and row index (PS3.3, section C.7.6.2.1.1).
 
     Raises `Inconsistent` unless the six values are, within rounding, two perpendicular unit vectors.
     """
@@ -163,7 +163,7 @@ def direction_cosines(values: Sequence[float]) -> tuple[NDArray[np.float64], NDA
 
 @lru_cache(maxsize=256)
 def _cosines(values: tuple[float, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """`direction_cosines`, made once for all slices that state the same."""
+    """`direction_cosines`, with the same arrays for the same values."""
     found = direction_cosines(values)
     for array in found:
         array.flags.writeable = False
@@ -179,7 +179,7 @@ def _positive(dataset: Dataset, keyword: str) -> float:
 
 
 def _rescale(groups: Sequence[Dataset | None]) -> Rescale:
-    """Slope and intercept, and why they do not give HU if they do not (HU if not stated: PS3.3, C.8.2.1.1.5)."""
+    """Slope and intercept, and why the result is not HU; HU if not stated (PS3.3, section C.8.2.1.1.5)."""
     if any(group is not None and "ModalityLUTSequence" in group for group in groups):
         return Rescale(1.0, 0.0, "its values go through a modality look-up table")
     try:

@@ -1,4 +1,4 @@
-"""Which slices of a CT series form the volume, and in which order."""
+"""Selection and order of the slices of a CT series that form its volume."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from segqa_dicom.reading.slices import ORIENTATION_TOLERANCE, Slice
 
 SAME_POSITION_SHARE = 0.05
-"""Slices closer together than this share of the median slice distance lie at one position."""
+"""Tolerance for slices at one position, as a fraction of the median slice spacing."""
 POSITION_NOISE_SHARE = 0.05
-"""Slices closer together than this share of a pixel are told apart by the noise of their written positions only."""
+"""Noise of written positions, as a fraction of the pixel spacing."""
 
 
 def one_volume(slices: list[Slice], preferred: Collection[str], excluded: Counter[str]) -> list[Slice]:
-    """The set of slices that can form one volume: the one that is referred to most, of equals the largest."""
+    """The slices of one volume: the group with the most references, among equals the largest."""
     groups: list[list[Slice]] = []
     for part in slices:
         for group in groups:
@@ -40,10 +40,10 @@ def _difference(part: Slice, volume: Slice) -> str:
 
 
 def one_per_position(stack: list[Slice], preferred: Collection[str]) -> tuple[list[Slice], int]:
-    """Slices in ascending position, one at each, and how many had to be left out for that.
+    """Slices in ascending position, one at each, and the number of excluded duplicates.
 
-    Of several at one position the one that a segmentation refers to counts, else one of the acquisition that
-    segmentations refer to most, else the first acquired.
+    Among slices at one position, a referenced one is preferred, else one of the acquisition with the most references,
+    else the first acquired.
     """
     position = dict(zip(map(id, stack), _positions(stack), strict=True))
     named = {id(part): part.ref.sop_instance_uid in preferred for part in stack}
@@ -69,9 +69,9 @@ def _positions(stack: list[Slice]) -> list[float]:
 
 
 def one_acquisition(stack: list[Slice], preferred: Collection[str], excluded: Counter[str]) -> list[Slice]:
-    """`stack` without slices that lie between neighbours of the acquisitions that segmentations refer to.
+    """`stack` without slices of other acquisitions that lie between neighbours of the referenced ones.
 
-    Acquisitions that continue each other remain; so does what fills a gap.
+    Slices that continue the referenced acquisitions or fill a gap are kept.
     """
     chosen = {part.acquisition for part in stack if part.ref.sop_instance_uid in preferred}
     positions = _positions(stack)
@@ -91,7 +91,7 @@ def one_acquisition(stack: list[Slice], preferred: Collection[str], excluded: Co
 
 
 def _same_position_mm(positions: NDArray[np.float64], pixel_mm: float) -> float:
-    """Up to which distance two of the ascending `positions` are one."""
+    """Largest distance between slices at one position, for ascending `positions`."""
     steps = np.diff(positions)
     noise = POSITION_NOISE_SHARE * pixel_mm
     real = steps[steps > noise]

@@ -9,9 +9,10 @@ from tempfile import TemporaryDirectory
 from segqa_dicom.archive import Archive, Instance, Series, Stored
 from segqa_dicom.archive.content import content_digest
 from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.dicom.sop_classes import CT_CLASSES, SEG_CLASSES
 from segqa_dicom.errors import InputError
 from segqa_dicom.ledger import Conflict, Ledger, SegmentationRow, SegmentationState, Touch
-from segqa_dicom.reading.scan import CT_CLASSES, SEG_CLASSES, read_header
+from segqa_dicom.reading.scan import read_header
 
 _AT_ONCE = 8
 """Segmentations fetched at a time: they can be large."""

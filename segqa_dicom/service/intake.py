@@ -10,10 +10,8 @@ from pathlib import Path
 
 from segqa_dicom import log
 from segqa_dicom.archive import Archive, Instance, Outcome, Outgoing, Stored
-from segqa_dicom.dicom.headers import open_header
+from segqa_dicom.archive.folder_keys import read_outgoing
 from segqa_dicom.dicom.limits import Limits
-from segqa_dicom.dicom.opening import text
-from segqa_dicom.dicom.uids import normalised_uid
 from segqa_dicom.errors import InputError
 from segqa_dicom.inbox import Inbox
 from segqa_dicom.ledger import Ledger
@@ -21,7 +19,6 @@ from segqa_dicom.service.arrivals import Arrivals
 
 BATCH = 100
 """Files taken at a time."""
-_KEYWORDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 
 
 class Intake:
@@ -46,20 +43,21 @@ class Intake:
 
     def _take(self, now: float) -> int:
         paths = self._inbox.waiting(BATCH)
-        known: list[tuple[Path, Instance]] = []
+        known: list[tuple[Path, Outgoing]] = []
         for path in paths:
             try:
-                known.append((path, identified(path, self._limits)))
+                known.append((path, read_outgoing(path, self._limits)))
             except InputError as error:
                 self._put_aside(path, "", type(error).__name__, str(error), now)
         if known:
             self._store(known, now)
         return len(paths)
 
-    def _store(self, known: list[tuple[Path, Instance]], now: float) -> None:
-        outcomes = self._archive.store([Outgoing(instance, path) for path, instance in known])
+    def _store(self, known: list[tuple[Path, Outgoing]], now: float) -> None:
+        outcomes = self._archive.store([one for _, one in known])
         taken: list[tuple[Path, Instance]] = []
-        for (path, instance), outcome in zip(known, outcomes, strict=True):
+        for (path, one), outcome in zip(known, outcomes, strict=True):
+            instance = one.instance
             if outcome.outcome is Outcome.REFUSED:
                 self._put_aside(path, instance.sop_instance_uid, "Refused", outcome.reason, now)
                 continue
@@ -87,9 +85,3 @@ class Intake:
         self._ledger.refuse(sop_instance_uid=uid, name=name, reason=reason, path=str(target), now=now)
         path.rename(target)
         log.event("quarantine", object=log.hashed(uid or path.name), error=name)
-
-
-def identified(path: Path, limits: Limits) -> Instance:
-    """What an object is; raises an `InputError` if it cannot be read or its UIDs are no UIDs."""
-    dataset = open_header(path, limits).dataset
-    return Instance(*(normalised_uid(text(dataset, keyword), what=keyword) for keyword in _KEYWORDS))

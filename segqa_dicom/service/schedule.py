@@ -10,11 +10,12 @@ from segqa_dicom import __version__, log
 from segqa_dicom.archive import Archive, Instance
 from segqa_dicom.checks.ruleset import RuleSet
 from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.dicom.sop_classes import CT_CLASSES, SEG_CLASSES
 from segqa_dicom.digests import digest
 from segqa_dicom.ledger import Case, Ledger, NewCase, SegmentationRow, SegmentationState, Subject, Touch
 from segqa_dicom.measures.results import MEASURING_VERSION
 from segqa_dicom.reading.grouping import group
-from segqa_dicom.reading.scan import CT_CLASSES, SEG_CLASSES, Header, scan
+from segqa_dicom.reading.scan import Header, scan
 from segqa_dicom.service.readiness import QUIET_S, decide, majority, revision_key
 
 _BATCH = 50

@@ -19,6 +19,7 @@ from segqa_dicom.dicom.elements import Unfamiliar
 from segqa_dicom.dicom.headers import open_plainly
 from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.dicom.opening import open_object, translated
+from segqa_dicom.dicom.sop_classes import SEG_CLASSES, SR_CLASSES
 from segqa_dicom.dicom.uids import normalised_uid
 from segqa_dicom.errors import LimitExceeded, UnreadableObject
 from segqa_dicom.model import Code
@@ -27,10 +28,6 @@ from segqa_dicom.sr.content import Document, Graphic, Group, Item, ReferencedIns
 from segqa_dicom.sr.values import Node, ValueReader
 from segqa_dicom.sr.write.header import MANUFACTURER, PRODUCT
 
-SR_CLASSES = "1.2.840.10008.5.1.4.1.1.88."
-"""What the SOP Class UIDs of all kinds of SR begin with (PS3.4, table B.5-1)."""
-SEG_CLASSES = frozenset(("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"))
-CT_CLASSES = frozenset(("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"))
 MAX_FILE_BYTES = 100_000_000
 """A report on a thousand structures has 8 MB."""
 MAX_DEPTH = 32

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 
 from segqa_dicom.assessment.model import Location, Purpose, Review, Reviewer, ReviewFinding, SegmentReview
 from segqa_dicom.assessment.vocabulary import Vocabulary, default_vocabulary
+from segqa_dicom.dicom.sop_classes import SEG_CLASSES
 from segqa_dicom.model import WHOLE, Code
 from segqa_dicom.sr import codes
 from segqa_dicom.sr.content import Document, Group, Item
 from segqa_dicom.sr.cornerstone import parsed_identifier
 from segqa_dicom.sr.kinds import Kind
 from segqa_dicom.sr.outcomes import below, point_of
-from segqa_dicom.sr.read import SEG_CLASSES
 
 _MARKER_KINDS = (Kind.KEYIMG.value, Kind.REVIEW_KEYIMG.value)
 _FREE_TEXT = frozenset(("CORNERSTONEFREETEXT", "CS3DTEXT"))

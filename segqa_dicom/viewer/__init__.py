@@ -1,7 +1,7 @@
-"""OHIF as the viewer of the service: taking its package apart, and the configuration that it gets.
+"""OHIF as the viewer of the service: installation of its package, and its configuration.
 
-Nothing of OHIF is part of this program. `install` takes the package that npm has, or a file, checks that it is the one
-that was tried, and puts its files where the web process serves them from.
+OHIF is not part of this program. `install` takes its package from npm or from a file, checks its digest, and unpacks
+the files that the web process serves.
 """
 
 from segqa_dicom.viewer.configuration import app_config

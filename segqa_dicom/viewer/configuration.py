@@ -1,4 +1,4 @@
-"""What the viewer is told: where it is, where DICOMweb is, and to open things without questions."""
+"""Configuration of the viewer: its path, the DICOMweb data source, and no confirmation prompts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CONFIGURATION = {
     "strictZSpacingForVolumeViewport": True,
     "groupEnabledModesFirst": True,
     "showErrorDetails": "production",
-    # Said in docs/viewing.md instead of over the images at each visit.
+    # Stated in docs/viewing.md instead of over the images at each visit.
     "investigationalUseDialog": {"option": "never"},
     # SR and SEG open without a question; a link to a document shows its marks at once.
     "disableConfirmationPrompts": True,
@@ -45,7 +45,7 @@ _TOURS_SEEN = json.dumps(["basicViewerTour"])
 def app_config(*, root: str = "", dicom_web: str = "/dicom-web") -> str:
     """The script ``app-config.js``.
 
-    root : what the service's paths begin with, without a slash at the end; empty = nothing
+    root : prefix of the service's paths without a trailing slash; may be empty
     dicom_web : path of DICOMweb below `root`, on the same host
     """
     archive = f"{root}{dicom_web}"

@@ -1,4 +1,4 @@
-"""Installing the viewer, all of it or nothing."""
+"""Atomic installation of the viewer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INDEX = "index.html"
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """The viewer on this disk.
+    """An installed viewer.
 
     folder : with its files
     is_new : whether it was installed by this call
@@ -28,22 +28,22 @@ class Installed:
 
 
 def folder_of(setting: str, data: Path) -> Path:
-    """Where the viewer is installed, or would be: what `SEGQA_VIEWER` says, else the data folder's `viewer`."""
+    """The folder of the viewer: `SEGQA_VIEWER`, else `viewer` in the data folder."""
     return Path(setting).expanduser().absolute() if setting else data / "viewer"
 
 
 def find_installed(folder: Path) -> Installed | None:
-    """The viewer that was installed below `folder`, in the version that this program knows; None if there is none."""
+    """The viewer of the supported version below `folder`; None if it is not installed."""
     place = folder / package.VERSION
     return Installed(package.VERSION, place) if (place / INDEX).is_file() else None
 
 
 def install(folder: Path, file: Path | None = None) -> Installed:
-    """Install the viewer below `folder`, unless it is there; an interrupted call leaves nothing that is served.
+    """Install the viewer below `folder` unless it is installed; an interrupted call leaves nothing that is served.
 
-    file : the package; None = npm gets it
-    Raises `ConfigurationError` (no npm, no space, no right to write), `PeerUnavailable` (npm does not get it),
-    `PeerRefused` (it is not the package that was tried).
+    file : the package; None = from npm
+    Raises `ConfigurationError` (no npm, no space, no permission), `PeerUnavailable` (npm does not get the package),
+    `PeerRefused` (another package).
     """
     if found := find_installed(folder):
         return found

@@ -1,25 +1,25 @@
-"""Addresses within the viewer."""
+"""URLs of the viewer."""
 
 from __future__ import annotations
 
 from urllib.parse import urlencode
 
 VIEWER = "/ohif"
-"""Where the viewer begins; its list of studies is there."""
+"""Path of the viewer and its study list."""
 
 
 def study_link(study_instance_uid: str, *, root: str = "") -> str:
-    """The address that opens a study.
+    """The URL of a study.
 
-    root : what the service's paths begin with, as its public URL says; without a slash at the end
+    root : prefix of the service's paths, from its public URL, without a trailing slash
     """
     return _link(root, StudyInstanceUIDs=study_instance_uid)
 
 
 def document_link(study_instance_uid: str, series_instance_uid: str, *, root: str = "") -> str:
-    """The address that opens a study with one series on the screen: a document, a segmentation, a CT.
+    """The URL of a study with one series on the screen: a document, a segmentation or a CT.
 
-    Each document is a series of its own, so the series names it. `root` as for `study_link`.
+    Each document has its own series. `root` as for `study_link`.
     """
     return _link(root, StudyInstanceUIDs=study_instance_uid, initialSeriesInstanceUID=series_instance_uid)
 

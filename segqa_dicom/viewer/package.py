@@ -1,4 +1,4 @@
-"""The package that is installed: which, and getting it."""
+"""The package of the viewer: name, version, digest and download."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from segqa_dicom.errors import ConfigurationError, PeerRefused, PeerUnavailable
 NAME = "@ohif/app"
 VERSION = "3.12.10"
 INTEGRITY = "sha512-0kuF66Mq9c9dMD++bUsTjMrJpXJwaZhz9B4uS244DawAjSkTwIYFU93pxPuRUQixaRi7QAHlF3Fe1qudBlZrmA=="
-"""Of the package's file, in the form that npm shows (`npm view @ohif/app@VERSION dist.integrity`)."""
+"""Subresource integrity of the package's file (`npm view @ohif/app@VERSION dist.integrity`)."""
 PACK_TIMEOUT_S = 600
 """The package has 50 MB."""
 _CHUNK_BYTES = 1 << 20
 
 
 def pack(folder: Path) -> Path:
-    """Have npm put the package's file into `folder`, from the registry that npm is set up for; returns the file.
+    """Download the package into `folder` by npm from its configured registry; returns the file.
 
-    Raises `ConfigurationError` if there is no npm, `PeerUnavailable` if it does not get the package.
+    Raises `ConfigurationError` without npm, `PeerUnavailable` if the download fails.
     """
     npm = shutil.which("npm")
     wanted = f"{NAME}@{VERSION}"
@@ -50,7 +50,7 @@ def pack(folder: Path) -> Path:
 
 
 def _reason(done: subprocess.CompletedProcess[str]) -> str:
-    """What npm says, in a few words."""
+    """Error code of npm."""
     try:
         return str(json.loads(done.stdout)["error"]["code"])
     except (ValueError, KeyError, TypeError):
@@ -58,7 +58,7 @@ def _reason(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def check(file: Path) -> None:
-    """Raise `PeerRefused` unless `file` is the package, to the bit; `ConfigurationError` if it cannot be read."""
+    """Raise `PeerRefused` unless `file` has the digest of the package, `ConfigurationError` if it cannot be read."""
     digest = hashlib.sha512()
     try:
         with file.open("rb") as stream:

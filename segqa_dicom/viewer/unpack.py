@@ -1,4 +1,4 @@
-"""Taking the viewer's files out of the package, so that they work below any path."""
+"""Extraction of the viewer's files from its package, changed so that they work below any path."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pathlib import Path, PurePosixPath
 from segqa_dicom.errors import PeerRefused
 
 MAX_BYTES = 300_000_000
-"""Of all files in the package together; they have 200 MB, those that are taken 50 MB."""
+"""Of all files in the package; they have 200 MB, the extracted ones 50 MB."""
 MAX_FILES = 2_000
 _FOLDER = PurePosixPath("package/dist")
-_LEFT_OUT = ("ort/*", "*.map", "_headers", "_redirects", "serve.json", "sw.js")
-"""A runtime for models that are loaded from elsewhere (136 MB), source maps (40 MB), what other hosts read."""
+_EXCLUDED = ("ort/*", "*.map", "_headers", "_redirects", "serve.json", "sw.js")
+"""A runtime for models loaded from elsewhere (136 MB), source maps (40 MB), configuration of other hosts."""
 _COMPRESSED = frozenset((".js", ".css", ".svg", ".json", ".wasm"))
 _MIN_COMPRESSED_BYTES = 4_096
 _LEVEL = 6
 
-# The package is built to lie at the root of a host. Scripts learn where they are from the page, workers from their own
-# address; index.html is changed when it is answered, because only the request says where the service is.
+# The package is built for the root of a host. Scripts get their path from the page, workers from their own URL;
+# index.html is changed when it is served, because only the request has the path of the service.
 _HERE = b'(self.PUBLIC_URL||new URL("./",self.location).pathname)'
 _SCRIPT_ROOT = re.compile(rb'__webpack_require__\.p = "/";')
 _SCRIPT_PART = re.compile(rb"browserImportFunction\('/(?=[a-z])")
@@ -30,10 +30,10 @@ _MANIFEST_ROOT = re.compile(rb'"/assets/')
 
 
 def unpack(file: Path, folder: Path) -> int:
-    """Put the files of the package into `folder`, which is there and empty; returns how many.
+    """Extract the files of the package into the empty `folder`; returns their number.
 
-    Only plain files below the package's `dist` are written. Raises `PeerRefused` if the package holds something else
-    than files and folders, names that lead elsewhere, more than the limits, or not what is expected of OHIF.
+    Only regular files below the package's `dist` are written. Raises `PeerRefused` for members that are neither files
+    nor folders, names outside the folder, a package above the limits, or unexpected content.
     """
     n_files, n_bytes, n_rooted = 0, 0, 0
     try:
@@ -43,7 +43,7 @@ def unpack(file: Path, folder: Path) -> int:
                 n_bytes += member.size
                 if n_bytes > MAX_BYTES:
                     raise PeerRefused("the package is larger than the viewer can be; nothing was installed")
-                if path is None or any(path.match(pattern) for pattern in _LEFT_OUT):
+                if path is None or any(path.match(pattern) for pattern in _EXCLUDED):
                     continue
                 n_files += 1
                 if n_files > MAX_FILES:
@@ -58,9 +58,9 @@ def unpack(file: Path, folder: Path) -> int:
 
 
 def _path_of(member: tarfile.TarInfo) -> PurePosixPath | None:
-    """Where a member goes, below the folder; None if it is not wanted.
+    """The path of a member below the folder; None if it is not extracted.
 
-    tarfile's own filters are not there before Python 3.11.4; and nothing is extracted, only read and written by us.
+    The filters of tarfile need Python 3.11.4; members are read and written here instead.
     """
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts:
@@ -73,7 +73,7 @@ def _path_of(member: tarfile.TarInfo) -> PurePosixPath | None:
 
 
 def _write(path: Path, content: bytes) -> int:
-    """Write a file, and a compressed one beside it where that is worth it; returns how often it was made movable."""
+    """Write a file, with a compressed copy if it is large; returns the number of root paths that were replaced."""
     content, changes = _movable(path.name, content)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segqa_dicom.dicom.multipart import MultipartReader, media_type, new_boundary
+from segqa_dicom.dicom.multipart import MultipartParser, media_type, new_boundary, parts
 from segqa_dicom.errors import PeerRefused, PeerUnavailable
 
 
@@ -26,7 +26,7 @@ def pieces(data: bytes, size: int) -> Iterator[bytes]:
 
 
 def read(data: bytes, size: int = 7, boundary: str = "b") -> list[bytes]:
-    return [b"".join(part) for part in MultipartReader(pieces(data, size), boundary).parts()]
+    return [b"".join(part) for part in parts(pieces(data, size), boundary)]
 
 
 @given(st.lists(st.binary(max_size=60).map(lambda one: one.replace(b"\r\n--b", b"")), max_size=4), st.integers(1, 80))
@@ -53,6 +53,19 @@ def test_wrong_length_is_refused() -> None:
         read(body([b"abcdefgh"], head=b"Content-Length: 3\r\n"))
 
 
+def test_absurd_length_is_ignored() -> None:
+    assert read(body([b"abc"], head=b"Content-Length: " + b"9" * 5000 + b"\r\n")) == [b"abc"]
+
+
+def test_length_is_only_used_where_it_is_asked_for() -> None:
+    data = body([b"abcdefgh"], head=b"Content-Length: 3\r\n")
+    for size in (1, 1000):
+        parser = MultipartParser("b")
+        events = [event for piece in pieces(data, size) for event in parser.feed(piece)]
+        parser.finish()
+        assert b"".join(event for event in events if isinstance(event, bytes)) == b"abcdefgh"
+
+
 def test_what_is_cut_anywhere_is_unavailable() -> None:
     data = body([b"first", b"second"])
     for end in range(len(data) - 1):
@@ -70,8 +83,7 @@ def test_what_is_no_multipart_is_refused() -> None:
 
 
 def test_part_that_nobody_reads_is_skipped() -> None:
-    reader = MultipartReader(pieces(body([b"a" * 100, b"b" * 100]), 9), "b")
-    assert sum(1 for _ in reader.parts()) == 2
+    assert sum(1 for _ in parts(pieces(body([b"a" * 100, b"b" * 100]), 9), "b")) == 2
 
 
 def test_content_type_is_taken_apart() -> None:

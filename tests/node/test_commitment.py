@@ -14,11 +14,10 @@ from pydicom import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 
+from segqa_dicom.dicom.sop_classes import STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
 from segqa_dicom.errors import PeerUnavailable
 from segqa_dicom.inbox import Inbox
 from segqa_dicom.node import Node, WaitingInstances
-from segqa_dicom.node.commitment import WELL_KNOWN_INSTANCE
-from segqa_dicom.node.contexts import STORAGE_COMMITMENT
 from tests.node.objects import CT_CLASS, TITLE, node_at, send, uid, write_ct
 from tests.servers.process import wait_until
 
@@ -65,7 +64,9 @@ def request(numbers: Sequence[int], *, transaction: str = TRANSACTION) -> Datase
     return dataset
 
 
-def ask(association: Association, dataset: Dataset, *, action: int = 1, instance: str = WELL_KNOWN_INSTANCE) -> int:
+def ask(
+    association: Association, dataset: Dataset, *, action: int = 1, instance: str = STORAGE_COMMITMENT_INSTANCE
+) -> int:
     status, _ = association.send_n_action(dataset, action, STORAGE_COMMITMENT, instance)
     return int(status.Status)
 

@@ -137,7 +137,7 @@ def test_one_that_cannot_be_read_is_left_out_with_its_reason_and_read_once(
 def test_one_on_another_series_with_the_same_frame_of_reference_is_not_shown(cases: OpenCases) -> None:
     found = cases.open(STUDY, "1.2.100")
     assert [one.record.sop_instance_uid for one in found.case.segmentations] == ["1.3.100"]
-    assert set(found.left_out) == {"1.3.101", "1.3.102"}
+    assert set(found.excluded) == {"1.3.101", "1.3.102"}
 
 
 def test_errors_are_told_to_all_who_wait_and_forgotten(archive: CountingArchive, cases: OpenCases) -> None:

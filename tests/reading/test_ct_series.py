@@ -427,9 +427,9 @@ def test_patient_and_study_are_kept_as_they_are(tmp_path: Path) -> None:
 
 
 def test_htj2k_has_a_decoder() -> None:
-    from segqa_dicom.dicom.transfer_syntaxes import DECODING_PLUGINS
+    from segqa_dicom.dicom.transfer_syntaxes import COMPRESSIONS
 
-    assert DECODING_PLUGINS[str(HTJ2KLossless)] == "pylibjpeg"
+    assert COMPRESSIONS[str(HTJ2KLossless)].plugin == "pylibjpeg"
 
 
 def test_what_is_written_is_what_pydicom_reads(tmp_path: Path) -> None:

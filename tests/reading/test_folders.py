@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from segqa_dicom.dicom.sop_classes import MEDIA_STORAGE_DIRECTORY
 from segqa_dicom.errors import ConfigurationError
-from segqa_dicom.reading.scan import MEDIA_DIRECTORY, Kind, NotReviewed, scan
+from segqa_dicom.reading.scan import Kind, NotReviewed, scan
 from tests.reading import factories as f
 
 IMAGES = f.ct_images(f.grid(3))
@@ -81,7 +82,7 @@ def test_links_are_followed_each_target_once_and_loops_end(tmp_path: Path) -> No
 
 def test_a_disc_with_dicomdir_is_read_like_any_folder(tmp_path: Path) -> None:
     f.save_all(IMAGES, tmp_path / "DICOM")
-    directory = f.blank(MEDIA_DIRECTORY, "1.2.3.4.88", PatientName=None, FileSetID="DISC")
+    directory = f.blank(MEDIA_STORAGE_DIRECTORY, "1.2.3.4.88", PatientName=None, FileSetID="DISC")
     del directory.SOPClassUID, directory.SOPInstanceUID
     f.save(directory, tmp_path / "DICOMDIR")
     headers, left_out = scan([tmp_path], f.LIMITS)

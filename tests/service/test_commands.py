@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from segqa_dicom.archive import Outgoing
+from segqa_dicom.archive.folder_keys import read_outgoing
 from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.ledger import Case, CaseState, Ledger, NewCase
 from segqa_dicom.service import Setup
-from segqa_dicom.service.intake import identified
 from tests.command import Ran, segqa
 from tests.servers.process import free_port
 from tests.service.cases import TINY, small_case
@@ -146,7 +145,7 @@ def test_reconcile_makes_a_ledger_of_an_archive_and_finds_nothing_the_second_tim
     setup = Setup(str(tmp_path / "archive"), "", tmp_path / "other")
     setup.make_folders()
     files = list(small_case(tmp_path / "case", TINY).rglob("*.dcm"))
-    setup.open_archive().store([Outgoing(identified(path, Limits()), path) for path in files])
+    setup.open_archive().store([read_outgoing(path, Limits()) for path in files])
     options = ("--archive", tmp_path / "archive")
     first = segqa("reconcile", "--json", *options)
     assert first.code == 0

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,6 +44,24 @@ class DyingLedger(Ledger):
         if not name.startswith("_") and name == self._dies_at:
             raise PeerUnavailable("the ledger is gone")
         return super().__getattribute__(name)
+
+
+@contextmanager
+def openings(folder: Path) -> Iterator[Counter[Path]]:
+    """How often files directly in a folder are opened, by path."""
+    counted: Counter[Path] = Counter()
+    is_counting = True
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        if is_counting and event == "open" and isinstance(arguments[0], str | Path):
+            path = Path(arguments[0])
+            counted.update([path] if path.parent == folder and path.suffix == ".dcm" else ())
+
+    sys.addaudithook(hook)
+    try:
+        yield counted
+    finally:
+        is_counting = False
 
 
 def refusal(bench: Bench) -> Refusal:
@@ -80,6 +103,13 @@ def test_more_files_than_one_batch_are_taken_in_their_order(bench: Bench) -> Non
     bench.put(*many)
     assert [bench.intake.run_once(now=NOW) for _ in range(4)] == [100, 100, 30, 0]
     assert len(bench.archive.list_instances(handmade.STUDY, handmade.SERIES)) == 230
+
+
+def test_an_image_is_opened_once_for_its_header_and_once_for_its_digest(bench: Bench) -> None:
+    paths = bench.put(*ct())
+    with openings(bench.inbox.folder) as counted:
+        bench.intake.run_once(now=NOW)
+    assert counted == dict.fromkeys(paths, 2)
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ class Dying:
 def test_a_crash_leaves_an_instance_there_or_away(folder: Path, calls: int) -> None:
     with closing(FolderArchive(folder)) as archive:
         whole = uids(archive)
-        dying = Deletions(folder / "deleted", archive._index, archive._place, Dying(calls))
+        dying = Deletions(folder / "deleted", archive._index, archive._files.path, Dying(calls))
         with pytest.raises(Crash):
             dying.delete([f"{SERIES}.1"])
     for _ in range(2):
@@ -121,7 +121,7 @@ def test_a_crash_leaves_an_instance_there_or_away(folder: Path, calls: int) -> N
 def test_a_deletion_that_was_interrupted_does_not_touch_what_came_again(folder: Path) -> None:
     with closing(FolderArchive(folder)) as archive:
         with pytest.raises(Crash):
-            Deletions(folder / "deleted", archive._index, archive._place, Dying(1)).delete([f"{SERIES}.1"])
+            Deletions(folder / "deleted", archive._index, archive._files.path, Dying(1)).delete([f"{SERIES}.1"])
         archive.store([outgoing(ct(1))])
     with closing(FolderArchive(folder)) as archive:
         path = archive.path_of(f"{SERIES}.1")

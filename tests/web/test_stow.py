@@ -16,10 +16,9 @@ from pydicom import Dataset
 
 from segqa_dicom.archive.folder import FolderArchive
 from segqa_dicom.config import ServiceSettings, Settings
+from segqa_dicom.dicom.multipart import InvalidMultipart, MultipartParser, PartBegins, PartEnds
 from segqa_dicom.inbox import Inbox
 from segqa_dicom.web import create_app
-from segqa_dicom.web.dicomweb.multipart import PartBegins, PartEnds, Splitter
-from segqa_dicom.web.problems import Problem
 from tests.archive.objects import SERIES, STUDY, ct, encoded
 from tests.servers.process import wait_until
 from tests.web.conftest import Server
@@ -184,9 +183,9 @@ def test_bodies_are_divided_the_same_however_they_come() -> None:
     parts = [b"one", b"", b"\r\n--a-bound", b"--a-boundary", os.urandom(5000), b"\r\n" * 30]
     body = b"preamble\r\n" + multipart(*parts) + b"epilogue"
     for size in (1, 2, 3, 7, 64, 1000, len(body)):
-        splitter, found, current = Splitter(BOUNDARY), [], b""
+        parser, found, current = MultipartParser(BOUNDARY), [], b""
         for start in range(0, len(body), size):
-            for event in splitter.feed(body[start : start + size]):
+            for event in parser.feed(body[start : start + size]):
                 if isinstance(event, PartBegins):
                     assert event.content_type == "application/dicom"
                     current = b""
@@ -194,15 +193,15 @@ def test_bodies_are_divided_the_same_however_they_come() -> None:
                     found.append(current)
                 else:
                     current += event
-        splitter.finish()
+        parser.finish()
         assert found == parts, size
 
 
 def test_a_body_that_is_cut_is_noticed() -> None:
-    splitter = Splitter(BOUNDARY)
-    list(splitter.feed(multipart(b"one")[:-8]))
-    with pytest.raises(Problem):
-        splitter.finish()
+    parser = MultipartParser(BOUNDARY)
+    list(parser.feed(multipart(b"one")[:-8]))
+    with pytest.raises(InvalidMultipart):
+        parser.finish()
 
 
 def test_others_are_told_what_was_stored(tmp_path: Path) -> None:

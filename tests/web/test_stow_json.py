@@ -14,8 +14,8 @@ import pytest
 import requests
 from pydicom import Dataset
 
+from segqa_dicom.dicom.multipart import MultipartParser
 from segqa_dicom.web.dicomweb import stow_json
-from segqa_dicom.web.dicomweb.multipart import Splitter
 from segqa_dicom.web.dicomweb.stow_json import JsonReceiver
 from segqa_dicom.web.problems import Problem
 from tests.archive.objects import SERIES, STUDY, ct, encoded
@@ -129,9 +129,9 @@ def test_values_that_are_too_large_are_refused(tmp_path: Path, monkeypatch: pyte
         with monkeypatch.context() as patch:
             patch.setattr(stow_json, limit, 1000)
             receiver = JsonReceiver(tmp_path, Nobody())
-            splitter = Splitter(BOUNDARY)
+            parser = MultipartParser(BOUNDARY)
             large = body([], {"a": b"x" * 2000}) if limit == "MAX_VALUE_BYTES" else body(["x" * 2000], {})
             with pytest.raises(Problem, match="application/dicom"):
-                receiver.take(list(splitter.feed(large)))
+                receiver.take(list(parser.feed(large)))
             receiver.remove()
             assert list(tmp_path.iterdir()) == []

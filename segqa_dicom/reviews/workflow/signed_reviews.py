@@ -17,12 +17,12 @@ from segqa_dicom.assessment.codec import review_as_json, review_from_json
 from segqa_dicom.assessment.model import Review
 from segqa_dicom.assessment.vocabulary import Vocabulary
 from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.dicom.sop_classes import CT_CLASSES, SR_CLASSES
 from segqa_dicom.errors import InputError, PeerError
 from segqa_dicom.findings import Document, FindingsIndex, read_document
 from segqa_dicom.ledger import Ledger, ReadingKey, SignedRow
 from segqa_dicom.reviews.workflow.model import SignedReview
 from segqa_dicom.reviews.workflow.timestamps import seconds_of
-from segqa_dicom.sr.read import CT_CLASSES, SR_CLASSES
 from segqa_dicom.sr.read_review import read_review
 
 _BATCH = 50

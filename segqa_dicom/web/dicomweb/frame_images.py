@@ -15,8 +15,8 @@ from pydicom import Dataset
 from segqa_dicom.dicom.headers import open_header
 from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.dicom.opening import first_item, items, numbers, text
+from segqa_dicom.dicom.sop_classes import SEG_CLASSES
 from segqa_dicom.errors import Inconsistent, LimitExceeded
-from segqa_dicom.reading.scan import SEG_CLASSES
 from segqa_dicom.web.dicomweb.frames import FrameSource
 
 JPEG, PNG = "image/jpeg", "image/png"

@@ -26,25 +26,9 @@ from segqa_dicom.dicom.opening import (
     whole_number,
     whole_number_or,
 )
-from segqa_dicom.dicom.transfer_syntaxes import frame_decoder
+from segqa_dicom.dicom.transfer_syntaxes import COMPRESSIONS, DEFLATED_IMAGE_FRAME, frame_decoder
 from segqa_dicom.errors import Inconsistent, LimitExceeded, UnreadableObject
-from segqa_dicom.reading.frames import DEFLATED_IMAGE_FRAME
 
-_IMAGE_TYPES = {
-    "1.2.840.10008.1.2.4.50": "image/jpeg",
-    "1.2.840.10008.1.2.4.51": "image/jpeg",
-    "1.2.840.10008.1.2.4.57": "image/jpeg",
-    "1.2.840.10008.1.2.4.70": "image/jpeg",
-    "1.2.840.10008.1.2.4.80": "image/jls",
-    "1.2.840.10008.1.2.4.81": "image/jls",
-    "1.2.840.10008.1.2.4.90": "image/jp2",
-    "1.2.840.10008.1.2.4.91": "image/jp2",
-    "1.2.840.10008.1.2.4.201": "image/jphc",
-    "1.2.840.10008.1.2.4.202": "image/jphc",
-    "1.2.840.10008.1.2.4.203": "image/jphc",
-    "1.2.840.10008.1.2.5": "image/dicom-rle",
-}
-"""Media type of a compressed frame by transfer syntax (PS3.18, table 8.7.3-5)."""
 _OTHER_IMAGE_TYPE = "application/octet-stream"
 _LONG_HEADER_BYTES = 12
 _REMEMBERED = 128
@@ -130,7 +114,7 @@ class FrameSource:
         stream.seek(start)
         data = stream.read(length)
         if len(data) != length:
-            raise UnreadableObject("file is cut short: it ends inside its pixel data")
+            raise UnreadableObject("file is truncated: it ends inside its pixel data")
         return data
 
     def _encapsulated(self, stream: BinaryIO, numbers: Sequence[int]) -> Iterator[bytes]:
@@ -259,10 +243,11 @@ def _opened(path: Path, limits: Limits) -> FrameSource | None:
     number_of_frames = max(1, whole_number_or(dataset, "NumberOfFrames", 1))
     pixels = _pixels(dataset)
     if syntax.is_encapsulated:
+        known = COMPRESSIONS.get(str(syntax))
         offsets, lengths = dataset.get("ExtendedOffsetTable"), dataset.get("ExtendedOffsetTableLengths")
         return FrameSource(
             path,
-            _IMAGE_TYPES.get(str(syntax), _OTHER_IMAGE_TYPE),
+            known.media_type if known else _OTHER_IMAGE_TYPE,
             str(syntax),
             number_of_frames,
             pixels,

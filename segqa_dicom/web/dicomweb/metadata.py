@@ -12,7 +12,6 @@ import math
 import struct
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,16 +30,13 @@ from segqa_dicom.dicom.elements import Element, Unfamiliar, element_list, items
 from segqa_dicom.dicom.headers import PlainDataset, PlainObject, open_plainly
 from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.dicom.opening import text, translated
+from segqa_dicom.dicom.value_representations import BYTES_VRS, LONG_TEXT_VRS, NUMBER_FORMATS, SHORT_TEXT_VRS
 
 _CHUNK_BYTES = 1 << 18
 _REMEMBERED = 10_000
 """Pieces of JSON that are remembered of one object."""
 _SHORT_BYTES = BULK_BYTES
 """Elements up to this length are remembered; none of them holds a value so large that it is a reference."""
-_TEXTS = frozenset((b"AE", b"AS", b"CS", b"DA", b"DT", b"LO", b"SH", b"TM"))
-_LONG_TEXTS = frozenset((b"LT", b"ST", b"UT"))
-_NUMBERS = {b"US": "H", b"UL": "I", b"SS": "h", b"SL": "i", b"FL": "f", b"FD": "d"}
-_BYTES = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW"))
 _DIGITS_OF_NUMBERS = b"0123456789+-.eE"
 _DIGITS_OF_UIDS = b"0123456789."
 _Found = tuple[int, bytes, int, int, int]
@@ -185,17 +181,17 @@ class _Writer:
             if vr == b"UN":
                 raise Unfamiliar("a VR that pydicom may convert")
             return f'{{"vr":"{name}"}}'
-        if vr in _BYTES:
+        if name in BYTES_VRS:
             if stop - start > BULK_BYTES:
                 return f'{{"vr":"{name}","BulkDataURI":{_dumps(bulk_url)}}}'
             return f'{{"vr":"{name}","InlineBinary":"{b64encode(self.data[start:stop]).decode()}"}}'
-        convert = _CONVERTERS.get(vr)
+        convert = _CONVERTERS.get(name)
         if convert is None:
             raise Unfamiliar("a VR that pydicom may convert")
-        return f'{{"vr":"{name}","Value":{convert(vr, self.data[start:stop], self._encoding)}}}'
+        return f'{{"vr":"{name}","Value":{convert(name, self.data[start:stop], self._encoding)}}}'
 
 
-def _texts(_: bytes, raw: bytes, encoding: str) -> str:
+def _texts(_: str, raw: bytes, encoding: str) -> str:
     value = _decoded(raw, encoding)
     if "\\" not in value:
         return f"[{_dumps(value)}]"
@@ -205,7 +201,7 @@ def _texts(_: bytes, raw: bytes, encoding: str) -> str:
     return _dumps(parts)
 
 
-def _long_text(_: bytes, raw: bytes, encoding: str) -> str:
+def _long_text(_: str, raw: bytes, encoding: str) -> str:
     return f"[{_dumps(_decoded(raw, encoding))}]"
 
 
@@ -219,28 +215,28 @@ def _decoded(raw: bytes, encoding: str) -> str:
     return value
 
 
-def _name(_: bytes, raw: bytes, encoding: str) -> str:
+def _name(_: str, raw: bytes, encoding: str) -> str:
     value = _decoded(raw, encoding)
     if value[-1] == "^" or "=" in value or "\\" in value:
         raise Unfamiliar("several names, or one with empty components or in several scripts")
     return f'[{{"Alphabetic":{_dumps(value)}}}]'
 
 
-def _tags(_: bytes, raw: bytes, __: str) -> str:
+def _tags(_: str, raw: bytes, __: str) -> str:
     if len(raw) % 4:
         raise Unfamiliar("half a tag")
     return "[" + ",".join(f'"{group:04X}{number:04X}"' for group, number in struct.iter_unpack("<HH", raw)) + "]"
 
 
-def _uids(_: bytes, raw: bytes, __: str) -> str:
+def _uids(_: str, raw: bytes, __: str) -> str:
     value = raw.rstrip(b"\0 ")
     if not value or value.strip(_DIGITS_OF_UIDS):
         raise Unfamiliar("several UIDs, or an unusual one")
     return f'["{value.decode()}"]'
 
 
-def _binary_numbers(vr: bytes, raw: bytes, _: str) -> str:
-    form = _NUMBERS[vr]
+def _binary_numbers(vr: str, raw: bytes, _: str) -> str:
+    form = NUMBER_FORMATS[vr]
     size = struct.calcsize(f"<{form}")
     if len(raw) % size:
         raise Unfamiliar("half a number")
@@ -250,7 +246,7 @@ def _binary_numbers(vr: bytes, raw: bytes, _: str) -> str:
     return "[" + ",".join(map(repr, values)) + "]"
 
 
-def _decimals(_: bytes, raw: bytes, __: str) -> str:
+def _decimals(_: str, raw: bytes, __: str) -> str:
     try:
         values = [float(part) for part in _number_parts(raw)]
     except ValueError as error:
@@ -260,7 +256,7 @@ def _decimals(_: bytes, raw: bytes, __: str) -> str:
     return "[" + ",".join(map(repr, values)) + "]"
 
 
-def _integers(_: bytes, raw: bytes, __: str) -> str:
+def _integers(_: str, raw: bytes, __: str) -> str:
     try:
         values = [int(part) for part in _number_parts(raw)]
     except ValueError as error:
@@ -277,13 +273,15 @@ def _number_parts(raw: bytes) -> list[bytes]:
     return parts
 
 
-_Converter = Callable[[bytes, bytes, str], str]
-_CONVERTERS: dict[bytes, _Converter] = dict(
-    chain(
-        ((vr, _texts) for vr in _TEXTS),
-        ((vr, _long_text) for vr in _LONG_TEXTS),
-        ((vr, _binary_numbers) for vr in _NUMBERS),
-        ((b"PN", _name), (b"AT", _tags), (b"UI", _uids), (b"DS", _decimals), (b"IS", _integers)),
-    )
-)
+_Converter = Callable[[str, bytes, str], str]
+_CONVERTERS: dict[str, _Converter] = {
+    **dict.fromkeys(SHORT_TEXT_VRS, _texts),
+    **dict.fromkeys(LONG_TEXT_VRS, _long_text),
+    **dict.fromkeys(NUMBER_FORMATS, _binary_numbers),
+    "PN": _name,
+    "AT": _tags,
+    "UI": _uids,
+    "DS": _decimals,
+    "IS": _integers,
+}
 """What writes the value of an element, by VR."""

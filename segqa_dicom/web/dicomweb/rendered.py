@@ -13,13 +13,14 @@ from starlette.responses import Response
 
 from segqa_dicom.archive.folder_index import Row
 from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.dicom.multipart import Part
+from segqa_dicom.dicom.sop_classes import CT_CLASSES, SEG_CLASSES
 from segqa_dicom.errors import InputError
-from segqa_dicom.reading.scan import CT_CLASSES, SEG_CLASSES
 from segqa_dicom.sr.outline import HTML, PLAIN, document
 from segqa_dicom.web.dicomweb.frame_images import DEFAULT_QUALITY, JPEG, PNG, Style, Viewport, Window, picture
 from segqa_dicom.web.dicomweb.frames import FrameSource, open_frames
 from segqa_dicom.web.dicomweb.media import accepted
-from segqa_dicom.web.dicomweb.multipart import Part, multipart_response
+from segqa_dicom.web.dicomweb.multipart import multipart_response
 from segqa_dicom.web.dicomweb.retrieving import frame_numbers, path_of, rows_of
 from segqa_dicom.web.dicomweb.validators import entity_tag, is_known, not_modified, tagged
 from segqa_dicom.web.problems import Problem

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Sequence
@@ -21,12 +20,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from segqa_dicom.archive import Instance, Outcome, Outgoing, Stored
-from segqa_dicom.archive.folder_keys import read_identity
+from segqa_dicom.archive import Instance, Outcome, Stored
+from segqa_dicom.archive.folder_files import synchronise
+from segqa_dicom.archive.folder_keys import read_outgoing
 from segqa_dicom.dicom.elements import Unfamiliar, file_meta
+from segqa_dicom.dicom.multipart import Event, MultipartParser, PartBegins, PartEnds
 from segqa_dicom.errors import InputError, LimitExceeded
 from segqa_dicom.web.dicomweb.media import DICOM, DICOM_JSON, MULTIPART, MediaType, accepts_json, media_type
-from segqa_dicom.web.dicomweb.multipart import Event, PartBegins, PartEnds, Splitter
 from segqa_dicom.web.dicomweb.qido import json_response, uid_in_path
 from segqa_dicom.web.dicomweb.stow_json import PART_PREFIX, JsonReceiver
 from segqa_dicom.web.problems import Problem
@@ -108,10 +108,10 @@ async def _events(request: Request, content: MediaType) -> AsyncIterator[list[Ev
             'objects are taken as multipart/related; type="application/dicom" (or "application/dicom+json" with bulk'
             " data as further parts), one also as application/dicom",
         )
-    splitter = Splitter(content.boundary)
+    parser = MultipartParser(content.boundary)
     async for piece in request.stream():
-        yield list(splitter.feed(piece))
-    splitter.finish()
+        yield list(parser.feed(piece))
+    parser.finish()
 
 
 class _Receiver:
@@ -170,15 +170,15 @@ class _Receiver:
         outgoing = []
         for path in self._complete:
             try:
-                instance = read_identity(path, self._limits)
+                one = read_outgoing(path, self._limits)
             except InputError as error:
                 reason = OUT_OF_RESOURCES if isinstance(error, LimitExceeded) else CANNOT_UNDERSTAND
                 self._outcomes.failures.append((None, reason))
                 continue
-            if self._study and instance.study_instance_uid != self._study:
-                self._outcomes.failures.append((instance, PROCESSING_FAILURE))
+            if self._study and one.instance.study_instance_uid != self._study:
+                self._outcomes.failures.append((one.instance, PROCESSING_FAILURE))
                 continue
-            outgoing.append(Outgoing(instance, path))
+            outgoing.append(one)
         stored = self._state.archive.store(outgoing)
         self._note([(one.instance, result) for one, result in zip(outgoing, stored, strict=True)])
         for path in self._complete:
@@ -220,11 +220,7 @@ def _finish(path: Path) -> None:
                 target.write(begin)
                 shutil.copyfileobj(stream, target)
             whole.rename(path)
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    synchronise([path])
 
 
 def _missing_beginning(head: bytes) -> bytes:

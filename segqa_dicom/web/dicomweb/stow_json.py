@@ -18,11 +18,11 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from segqa_dicom.archive import Instance
 from segqa_dicom.dicom.dicom_json import AVAILABLE_TRANSFER_SYNTAX
+from segqa_dicom.dicom.multipart import Event, PartBegins, PartEnds
 from segqa_dicom.dicom.opening import translated
 from segqa_dicom.dicom.uids import normalised_uid
 from segqa_dicom.errors import InputError, UnreadableObject
 from segqa_dicom.web.dicomweb.media import DICOM_JSON, JSON, OCTETS, media_type
-from segqa_dicom.web.dicomweb.multipart import Event, PartBegins, PartEnds
 from segqa_dicom.web.problems import Problem
 
 MAX_JSON_BYTES = 1 << 26

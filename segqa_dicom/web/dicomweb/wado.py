@@ -19,11 +19,12 @@ from segqa_dicom import log
 from segqa_dicom.archive.folder_index import Row
 from segqa_dicom.dicom.dicom_json import bulk_value
 from segqa_dicom.dicom.limits import Limits
+from segqa_dicom.dicom.multipart import Part
 from segqa_dicom.errors import InputError
 from segqa_dicom.web.dicomweb.frames import FrameSource, open_frames
 from segqa_dicom.web.dicomweb.media import DICOM, DICOM_JSON, OCTETS, MediaType, accepted, accepts_gzip, accepts_json
 from segqa_dicom.web.dicomweb.metadata import Memory, metadata_pieces
-from segqa_dicom.web.dicomweb.multipart import Part, file_pieces, multipart_response
+from segqa_dicom.web.dicomweb.multipart import file_pieces, multipart_response
 from segqa_dicom.web.dicomweb.qido import gzipped
 from segqa_dicom.web.dicomweb.ranges import Pieces, ranged_response
 from segqa_dicom.web.dicomweb.retrieving import frame_numbers, path_of, rows_of
