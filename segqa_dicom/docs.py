@@ -1,6 +1,6 @@
 """Pages of the documentation that are made from the code: ``python -m segqa_dicom.docs DIR`` writes them.
 
-A test compares them with what stands in ``docs/``, so that the pages cannot fall behind.
+A test compares them with what stands in ``docs/reference``, so that the pages cannot fall behind.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from segqa_dicom.checks import all_rules, default_ruleset
 from segqa_dicom.checks.not_implemented import LEFT_OUT
 from segqa_dicom.config import ServiceSettings, Settings
 
-_MADE = "<!-- made by `python -m segqa_dicom.docs docs`; do not edit -->\n\n"
+_MADE = "<!-- made by `python -m segqa_dicom.docs docs/reference`; do not edit -->\n\n"
 
 
 def rules_page() -> str:

@@ -89,7 +89,7 @@ def _whole(part: MeasuredSegment, context: MeasuredSegmentation) -> MeasuredSegm
     "Shares voxels with another organ",
     scope=Scope.SEGMENT,
     severity=Severity.WARNING,
-    source="anatomy: pairs in docs/structures.md",
+    source="anatomy: pairs in docs/reference/structures.md",
     gate="pairs of which the table of structures says so; duplicates and all other overlaps: T5",
 )
 def exclusive(part: MeasuredSegment, context: MeasuredSegmentation, limits: Limits) -> SegmentResult:
@@ -137,7 +137,7 @@ def _common_mm(part: MeasuredSegment, other: MeasuredSegment, context: MeasuredS
     "Lies where it belongs",
     scope=Scope.SEGMENT,
     severity=Severity.WARNING,
-    source="anatomy: neighbours and positions in docs/structures.md",
+    source="anatomy: neighbours and positions in docs/reference/structures.md",
     gate="the other structure is a segment, too, and the image cuts off neither; sides: of the midline of the spine",
 )
 def place(part: MeasuredSegment, context: MeasuredSegmentation, limits: Limits) -> SegmentResult:

@@ -62,7 +62,7 @@ def _interval(part: MeasuredSegment, margin: float) -> Range | None:
     "Far too small",
     scope=Scope.SEGMENT,
     severity=Severity.WARNING,
-    source="proposal; CADS drops structures below 10 % of the median; volumes: docs/structures.md",
+    source="proposal; CADS drops structures below 10 % of the median; volumes: docs/reference/structures.md",
     gate=_GATE,
 )
 def minimum(part: MeasuredSegment, _context: MeasuredSegmentation, limits: Limits) -> SegmentResult:
