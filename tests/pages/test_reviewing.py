@@ -80,8 +80,8 @@ def sign_by_keyboard(reader: Reader) -> None:
     reader.open("/sign")
     reader.page.wait_for_selector("button.first:focus")
     reader.press("Enter")
-    reader.page.get_by_role("heading", name="In the archive").or_(
-        reader.page.get_by_role("heading", name="On their way")
+    reader.page.get_by_role("heading", name="Stored in the archive").or_(
+        reader.page.get_by_role("heading", name="Being stored")
     ).wait_for()
 
 
