@@ -15,6 +15,8 @@ _BLOCK = re.compile(
     r"^`(?P<path>[^`]+)`, (?P<how>new|at the end|below `(?P<anchor>[^`]+)`):\n\n```\w+\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
+_BEING_WRITTEN = shutil.ignore_patterns("*.pyc*", "*.tmp.*")
+"""Bytecode, and compiled kernels that another process has not finished."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class Copy:
 def copy_with(edits: list[Edit], folder: Path) -> Copy:
     """The project in `folder`, edited. Compiled kernels are copied with their times, so that numba takes them."""
     for name in ("segqa_dicom", "tests", "docs"):
-        shutil.copytree(ROOT / name, folder / name)
+        shutil.copytree(ROOT / name, folder / name, ignore=_BEING_WRITTEN)
     shutil.copy2(ROOT / "pyproject.toml", folder)
     for edit in edits:
         edit.apply(folder)
