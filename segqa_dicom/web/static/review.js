@@ -85,8 +85,8 @@ const box = one => (one.voxel ? one.box : one.box_mm && corners(one.box_mm)) || 
 function corners(box_mm) { return box_mm.map(corner => voxelOf(scene.geometry, corner)); }
 
 function words(one) {
-  if (!isPlaced(one)) return "place";
-  if (!scene) return one.box || one.box_mm ? "box" : "placed";
+  if (!isPlaced(one)) return "locate";
+  if (!scene) return one.box || one.box_mm ? "box" : "located";
   return `${one.box || one.box_mm ? "box, " : ""}slice ${Math.round(voxel(one)[0]) + 1}`;
 }
 
