@@ -179,7 +179,7 @@ def test_what_the_service_did_not_get_comes_back_after_the_browser_has_crashed(
         broken.page.goto("chrome://crash")
     reader.page.goto(url)
     reader.wait_saved()
-    assert "is back" in reader.text("#restored")
+    assert "was restored" in reader.text("#restored")
     stored = reader.stored()["content"]
     assert (stored["rating"], stored["comment"], len(stored["findings"])) == ("2", "kept in this browser", 1)
 
