@@ -81,7 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeat", type=int, default=3, help="reviews of each size; medians are shown")
     parser.add_argument("--input", type=Path, metavar="DIR", help="keep the inputs there (15 GB)")
     parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw there, for example docs/cost_against_size.png")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw there, such as docs/explanation/cost_against_size.png"
+    )
     return parser
 
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the passwords of docker-compose.yml in ./secrets (or the folder given), one file each. What is there is kept:
-# a changed password must be changed in the database and in Orthanc, too (docs/deploy.md, "Secrets").
+# a changed password must be changed in the database and in Orthanc, too (docs/howto/deploy.md, "Secrets").
 #
 # The folder is for its owner only. The files are readable to all, because each container has its own user and
 # compose passes files on with the rights they have; nobody else can enter the folder.
@@ -32,7 +32,7 @@ keep_or_make segqa_ledger_password.txt
 keep_or_make segqa_broker_password.txt
 keep_or_make segqa_archive_password.txt
 keep_or_make viewer_password.txt
-# What a proxy that signs people in proves itself with; empty as long as there is none (docs/reviewing.md).
+# What a proxy that signs people in proves itself with; empty as long as there is none (docs/howto/reviewing.md).
 [ -e segqa_proxy_token.txt ] || write segqa_proxy_token.txt ""
 
 # Orthanc reads its own form; it is made anew each time from the files above.

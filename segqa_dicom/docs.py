@@ -1,6 +1,6 @@
 """Pages of the documentation that are made from the code: ``python -m segqa_dicom.docs DIR`` writes them.
 
-A test compares them with what stands in ``docs/``, so that the pages cannot fall behind.
+A test compares them with what stands in ``docs/reference``, so that the pages cannot fall behind.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from segqa_dicom.checks import all_rules, default_ruleset
 from segqa_dicom.checks.not_implemented import LEFT_OUT
 from segqa_dicom.config import ServiceSettings, Settings
 
-_MADE = "<!-- made by `python -m segqa_dicom.docs docs`; do not edit -->\n\n"
+_MADE = "<!-- made by `python -m segqa_dicom.docs docs/reference`; do not edit -->\n\n"
 
 
 def rules_page() -> str:
@@ -33,12 +33,13 @@ def rules_page() -> str:
             f"{parameters}{provisional} | {rule.source} |"
         )
     return (
-        f"# Rules\n\n{_MADE}Rule set version {ruleset.version}. `severity` is the worst a rule can say. Thresholds"
-        " marked *provisional* have not been calibrated on cohort data. Change values with `--ruleset FILE` (TOML;"
-        " only what changes):\n\n```toml\n[rules.T2]\nmax_volume_ml = 0.2\n\n[rules.K6]\nenabled = false\n```\n\n"
+        f"# Rules\n\n{_MADE}Rule set version {ruleset.version}. `severity` is the highest that a rule can give."
+        " Thresholds marked *provisional* have not been calibrated on cohort data. Change values with `--ruleset FILE`"
+        " (TOML; only the changed values):\n\n```toml\n[rules.T2]\nmax_volume_ml = 0.2\n\n"
+        "[rules.K6]\nenabled = false\n```\n\n"
         "| id | rule | about | severity | gate | parameters | source |\n|---|---|---|---|---|---|---|\n"
         + "\n".join(rows)
-        + "\n\n## Left out\n\nRules of the catalogue that are not there.\n\n| id | why |\n|---|---|\n"
+        + "\n\n## Not implemented\n\nRules of the catalogue that are not implemented.\n\n| id | why |\n|---|---|\n"
         + "\n".join(f"| {name} | {reason} |" for name, reason in LEFT_OUT.items())
         + "\n"
     )
@@ -55,7 +56,7 @@ def codes_page() -> str:
 
 
 def vocabulary_page() -> str:
-    """``vocabulary.md``: what readers can say, with codes and keys."""
+    """``vocabulary.md``: ratings, finding types and other terms of readers, with codes and keys."""
     vocabulary = default_ruleset().vocabulary
     titles = {
         "ratings": "Overall rating",
@@ -102,7 +103,7 @@ def _table_of(settings: type[BaseSettings]) -> str:
 
 
 def structures_page() -> str:
-    """``structures.md``: what is known about each structure, and the label maps."""
+    """``structures.md``: properties of each structure, and the label maps."""
     from segqa_dicom.anatomy.page import markdown
 
     return f"# Structures\n\n{_MADE}{markdown()}"
@@ -115,7 +116,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "vocabulary.md": vocabulary_page,
 }
-"""File name -> what makes it."""
+"""File name -> function that makes it."""
 
 
 def main() -> None:

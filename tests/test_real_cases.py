@@ -103,7 +103,7 @@ def test_the_wrongly_numbered_ribs_stand_out(results: dict[str, dict[str, Any]])
 
 
 def test_the_only_error_of_the_real_cases_is_the_true_one(results: dict[str, dict[str, Any]]) -> None:
-    """As `docs/findings_real_cases.md` says: truncation, a metal hip and partial organs raise none."""
+    """As `docs/explanation/findings_real_cases.md` says: truncation, a metal hip and partial organs raise none."""
     errors = []
     for case in results.values():
         by_uid = {one["sop_instance_uid"]: name for name, one in by_name(case).items()}

@@ -7,14 +7,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from segqa_dicom.anatomy.data import load
+from segqa_dicom.anatomy.data import file_names, load
 from segqa_dicom.anatomy.structure import Structure
 from segqa_dicom.anatomy.table import structure_named
 from segqa_dicom.errors import ConfigurationError
-
-_FILES = (
-    "totalsegmentator", "totalsegmentator_tasks", "moose", "cads", "auto3dseg_multitalent", "vista3d", "datasets",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +59,7 @@ class LabelMap:
 def _maps() -> Mapping[str, tuple[str, dict[str, Any]]]:
     """Name of a map -> source of its file, and what stands there."""
     found: dict[str, tuple[str, dict[str, Any]]] = {}
-    for file in _FILES:
+    for file in file_names("label_maps"):
         data = load(f"label_maps/{file}")
         found |= {name: (data.get("source", ""), table) for name, table in data.items() if isinstance(table, dict)}
     return found

@@ -91,7 +91,7 @@ def _whole(part: MeasuredSegment, context: MeasuredSegmentation) -> MeasuredSegm
     scope=Scope.SEGMENT,
     severity=Severity.WARNING,
     unit=Unit.RATIO,
-    source="anatomy: pairs in docs/structures.md",
+    source="anatomy: pairs in docs/reference/structures.md",
     gate="pairs of which the table of structures says so; duplicates and all other overlaps: T5",
 )
 def exclusive(part: MeasuredSegment, context: MeasuredSegmentation, limits: Limits) -> SegmentResult:
@@ -140,7 +140,7 @@ def _common_mm(part: MeasuredSegment, other: MeasuredSegment, context: MeasuredS
     scope=Scope.SEGMENT,
     severity=Severity.WARNING,
     unit=Unit.MM,
-    source="anatomy: neighbours and positions in docs/structures.md",
+    source="anatomy: neighbours and positions in docs/reference/structures.md",
     gate="the other structure is a segment, too, and the image cuts off neither; sides: of the midline of the spine",
 )
 def place(part: MeasuredSegment, context: MeasuredSegmentation, limits: Limits) -> SegmentResult:

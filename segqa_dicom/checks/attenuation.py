@@ -24,7 +24,7 @@ _METAL = "metal is near: HU there may be artefacts"
     scope=Scope.SEGMENT,
     severity=Severity.WARNING,
     unit=Unit.HU,
-    source="windows by structure, with and without contrast agent: docs/structures.md",
+    source="windows by structure, with and without contrast agent: docs/reference/structures.md",
     gate="CT in HU; structures that have a window; no metal near; of what the image cuts off only larger pieces",
 )
 def median(part: MeasuredSegment, _context: MeasuredSegmentation, limits: Limits) -> SegmentResult:

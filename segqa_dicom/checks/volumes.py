@@ -63,7 +63,7 @@ def _interval(part: MeasuredSegment, margin: float) -> Range | None:
     scope=Scope.SEGMENT,
     severity=Severity.WARNING,
     unit=Unit.ML,
-    source="proposal; CADS drops structures below 10 % of the median; volumes: docs/structures.md",
+    source="proposal; CADS drops structures below 10 % of the median; volumes: docs/reference/structures.md",
     gate=_GATE,
 )
 def minimum(part: MeasuredSegment, _context: MeasuredSegmentation, limits: Limits) -> SegmentResult:

@@ -102,7 +102,8 @@ def serve(
 
     CT and SEG objects are sent to the node, or stored in the archive by others; a case is reviewed as soon as all
     images that its segmentations refer to are there, and its documents are put beside them. Without options it needs no
-    other server: the archive is a folder, the ledger a file. More settings: SEGQA_... variables, see docs/settings.md.
+    other server: the archive is a folder, the ledger a file. More settings: SEGQA_... variables, see
+    docs/reference/settings.md.
     """
     from segqa_dicom.service.loops import Addresses
     from segqa_dicom.service.supervisor import Supervisor

@@ -17,7 +17,7 @@ _CONFIGURATION = {
     "strictZSpacingForVolumeViewport": True,
     "groupEnabledModesFirst": True,
     "showErrorDetails": "production",
-    # Stated in docs/viewing.md instead of over the images at each visit.
+    # Stated in docs/howto/viewing.md instead of over the images at each visit.
     "investigationalUseDialog": {"option": "never"},
     # SR and SEG open without a question; a link to a document shows its marks at once.
     "disableConfirmationPrompts": True,

@@ -80,8 +80,8 @@ def sign_by_keyboard(reader: Reader) -> None:
     reader.open("/sign")
     reader.page.wait_for_selector("button.first:focus")
     reader.press("Enter")
-    reader.page.get_by_role("heading", name="In the archive").or_(
-        reader.page.get_by_role("heading", name="On their way")
+    reader.page.get_by_role("heading", name="Stored in the archive").or_(
+        reader.page.get_by_role("heading", name="Being stored")
     ).wait_for()
 
 
@@ -179,7 +179,7 @@ def test_what_the_service_did_not_get_comes_back_after_the_browser_has_crashed(
         broken.page.goto("chrome://crash")
     reader.page.goto(url)
     reader.wait_saved()
-    assert "is back" in reader.text("#restored")
+    assert "was restored" in reader.text("#restored")
     stored = reader.stored()["content"]
     assert (stored["rating"], stored["comment"], len(stored["findings"])) == ("2", "kept in this browser", 1)
 

@@ -111,7 +111,7 @@ def test_the_worklist_has_the_worst_first_in_words(client: Asking, office: Offic
 def test_the_worklist_is_filtered_by_its_address(client: Asking, query: str, least: int) -> None:
     page = client.get(f"/?{query}").text
     assert len(re.findall(r'class="card ', page)) >= least
-    assert ("Nothing matches" in page) == (least == 0)
+    assert ("No matching segments" in page) == (least == 0)
 
 
 @pytest.mark.parametrize("query", ["verdict=great", "status=x", f"model={'x' * 300}", "offset=-1"])
@@ -264,10 +264,10 @@ def test_what_is_finished_is_signed_into_the_archive(client: Asking, office: Off
     put(client, third, {"comment": "look again"})
     page = client.get("/sign").text
     assert "Sign and store 2 segments" in page
-    assert "1 segment is begun and not finished" in page
+    assert "1 unfinished segment is not included" in page
     form = {"csrf": client.cookies[COOKIE], "segmentation": first.segmentation, "how": "signed"}
     answer = client.post("/sign", data=form)
-    assert "In the archive" in answer.text
+    assert "Stored in the archive" in answer.text
     (document,) = office.documents()
     assert document.sop_instance_uid in answer.text
     assert "Nothing to sign" not in answer.text
@@ -291,7 +291,7 @@ def test_an_adjudicator_sees_both_readers_side_by_side(start: Start, office: Off
     listed = client.get("/adjudicate").text
     assert "Anna Alpha" in listed
     page = client.get(f"/review/{place.segmentation}/{place.segment}?purpose=adjudication").text
-    assert "What readers said" in page
+    assert "Other readers" in page
     assert "Anna Alpha" in page
     assert "Ben Beta" in page
     blind = client.get(f"/review/{place.segmentation}/{place.segment}").text
@@ -305,8 +305,8 @@ def test_who_may_not_decide_is_told_who_may(client: Asking) -> None:
 
 
 def test_statistics_are_shown_with_and_without_reviews(client: Asking, start: Start, office: Office) -> None:
-    assert "Nobody has signed anything yet" in client.get("/agreement").text
-    assert "No segment is reviewed yet" in client.get("/rules").text
+    assert "No signed reviews yet" in client.get("/agreement").text
+    assert "No signed reviews yet" in client.get("/rules").text
     for reader, grades in ((ANNA, "53214"), (BEN, "43225")):
         desk = office.desk()
         places = [one for one in office.places() if one.segmentation == office.places()[0].segmentation][:12]
@@ -468,5 +468,5 @@ def test_without_readers_the_first_page_is_the_status(tmp_path: Path) -> None:
             service=ServiceSettings(min_free_bytes=0),
         )
         with running(app) as client:
-            assert "The service is" in client.get("/").text
+            assert "Service: " in client.get("/").text
             assert client.get("/sign").status_code == 404

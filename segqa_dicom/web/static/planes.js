@@ -344,7 +344,7 @@ export class Planes {
 
   arrived(view, index, look, isThere) {
     const plane = this.all.get(view);
-    if (!isThere) { plane.busy.textContent = "no answer, trying again"; plane.busy.hidden = plane.isCurrent(); return; }
+    if (!isThere) { plane.busy.textContent = "no response, retrying"; plane.busy.hidden = plane.isCurrent(); return; }
     plane.busy.textContent = "loading";
     if (look !== this.look || plane.isCurrent()) return;
     // While somebody scrolls fast the pictures on the way are shown too, as long as they come nearer.

@@ -32,7 +32,7 @@ const draft = new Draft(page, {
   restored() {
     const note = find("restored");
     note.hidden = false;
-    note.textContent = "What you typed before, and the service did not get, is back.";
+    note.textContent = "Unsaved input was restored.";
   },
   saved() { marks(); },
 });
@@ -64,7 +64,7 @@ function row(one) {
   const item = make("li", {className: one.severity});
   const severity = make("select", {ariaLabel: `severity of ${type.name}`, disabled: isLocked()}, ...severities.map(word => make("option", {value: word.id, textContent: word.name, selected: word.id === one.severity})));
   severity.addEventListener("change", () => { one.severity = severity.value; item.className = one.severity; changed(); severity.blur(); });
-  const where = make("button", {type: "button", textContent: words(one), title: isPlaced(one) ? "show it, and let the next click move it" : "the next click in a picture says where", disabled: isLocked()});
+  const where = make("button", {type: "button", textContent: words(one), title: isPlaced(one) ? "show; the next click moves it" : "the next click in an image sets the location", disabled: isLocked()});
   where.setAttribute("aria-pressed", String(armed === one));
   where.addEventListener("click", () => { if (armed === one) arm(null); else { if (isPlaced(one) && planes) planes.goTo(voxel(one)); arm(one); } });
   const away = make("button", {type: "button", textContent: "×", ariaLabel: `remove ${type.name}`, disabled: isLocked()});
@@ -85,8 +85,8 @@ const box = one => (one.voxel ? one.box : one.box_mm && corners(one.box_mm)) || 
 function corners(box_mm) { return box_mm.map(corner => voxelOf(scene.geometry, corner)); }
 
 function words(one) {
-  if (!isPlaced(one)) return "place";
-  if (!scene) return one.box || one.box_mm ? "box" : "placed";
+  if (!isPlaced(one)) return "locate";
+  if (!scene) return one.box || one.box_mm ? "box" : "located";
   return `${one.box || one.box_mm ? "box, " : ""}slice ${Math.round(voxel(one)[0]) + 1}`;
 }
 
@@ -152,12 +152,12 @@ function hint(words = "") {
   const node = find("hint");
   node.hidden = !(words || armed);
   if (words) node.textContent = words;
-  else if (armed) node.replaceChildren(`Click where: ${typeOf(armed.type).name.split(" (")[0]} · `, make("kbd", {textContent: "Shift"}), "+drag: a box · ", make("kbd", {textContent: "."}), " at the crosshair · ", make("kbd", {textContent: "Esc"}), " nowhere");
+  else if (armed) node.replaceChildren(`Click the location: ${typeOf(armed.type).name.split(" (")[0]} · `, make("kbd", {textContent: "Shift"}), "+drag: a box · ", make("kbd", {textContent: "."}), " at the crosshair · ", make("kbd", {textContent: "Esc"}), " no location");
 }
 
 function put(point, ends = null) {
   const one = armed || (ends ? draft.content.findings.at(-1) : null);
-  if (!one) { if (ends) hint("Add a finding first: its letter, then the box."); return; }
+  if (!one) { if (ends) hint("Add a finding first, then draw its box."); return; }
   if (isLocked()) return;
   one.voxel = point;
   one.box = ends;
@@ -177,7 +177,7 @@ async function go(then) {
   const finish = then === "next";
   const {content} = draft;
   if (finish && !isLocked() && !content.rating && !content.findings.length && !content.comment.trim()) {
-    hint(`Say something first: a rating (${ratings.map(one => one.key).join(" ")}) or a finding.`);
+    hint(`Enter a rating (${ratings.map(one => one.key).join(" ")}) or a finding first.`);
     return;
   }
   isFinishing = true;
@@ -193,7 +193,7 @@ async function go(then) {
   if (told?.refused) return hint(told.refused);
   if (!told) {
     if (!draft.isInConflict) {
-      hint("The service does not answer. What you typed is kept in this browser; this goes on as soon as it answers.");
+      hint("The service does not respond. Your input is kept in this browser and saved when it responds.");
       setTimeout(() => { if (!isFinishing && !draft.isInConflict) go(then); }, 1500);
     }
     return;
@@ -214,7 +214,7 @@ function showConflict(theirs) {
 
 function said(content) {
   const name = (list, id) => list.find(one => one.id === id)?.name;
-  const lines = [name(ratings, content.rating) || "no rating", ...content.findings.map(one => `${typeOf(one.type).name}, ${name(severities, one.severity) || ""}${isPlaced(one) ? ", placed" : ""}${one.comment ? `: ${one.comment}` : ""}`), name(actions, content.action), content.confidence && `sure: ${name(confidences, content.confidence)}`, content.comment && `“${content.comment}”`];
+  const lines = [name(ratings, content.rating) || "no rating", ...content.findings.map(one => `${typeOf(one.type).name}, ${name(severities, one.severity) || ""}${isPlaced(one) ? ", located" : ""}${one.comment ? `: ${one.comment}` : ""}`), name(actions, content.action), content.confidence && `confidence: ${name(confidences, content.confidence)}`, content.comment && `“${content.comment}”`];
   return lines.filter(Boolean).map(line => make("p", {textContent: line}));
 }
 
@@ -315,7 +315,7 @@ find("ask").addEventListener("click", () => find("help").showModal());
 find("reopen")?.addEventListener("click", async () => {
   const answer = await fetch(page.reopen, {method: "POST", headers: {"X-CSRF-Token": page.csrf, Accept: "application/json"}}).catch(() => null);
   if (answer?.ok) location.reload();
-  else hint("The service does not answer; try again.");
+  else hint("The service does not respond; try again.");
 });
 for (const [name, places] of [["check", "checks"], ["annotation", "annotations"], ["other", "others"]]) {
   for (const button of all(`[data-${name}]`)) {
@@ -349,7 +349,7 @@ function toggles() {
     const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
     for (const [name, value] of Object.entries({d: "M0 4h24", stroke: one.colour, "stroke-width": at === planes.own ? 4 : 2.5, "stroke-dasharray": one.is_dashed ? "5 3" : "none"})) line.setAttribute(name, value);
     svg.append(line);
-    const button = make("button", {type: "button", title: `${one.name}${one.has_structure ? "" : " (does not have this structure)"}: show or hide`}, svg, make("span", {textContent: at === planes.own ? `${one.name} (this)` : one.name}));
+    const button = make("button", {type: "button", title: `${one.name}${one.has_structure ? "" : " (without this structure)"}: show or hide`}, svg, make("span", {textContent: at === planes.own ? `${one.name} (this)` : one.name}));
     press(button, true);
     button.addEventListener("click", () => {
       if (at === planes.own) { find("own").click(); press(button, planes.showsOwn); return; }
@@ -385,7 +385,7 @@ async function open() {
       find("opening-note").textContent = told.message;
       if (answer.status < 500) { clearInterval(watching); find("opening-bar").hidden = true; return; }
     } catch {
-      find("opening-note").textContent = "The service does not answer; trying again.";
+      find("opening-note").textContent = "The service does not respond; retrying.";
     }
     await new Promise(done => setTimeout(done, pause));
     pause = Math.min(pause * 2, 10000);
@@ -397,7 +397,7 @@ async function open() {
     drawn() { if (planes?.isDrawn) requestAnimationFrame(() => requestAnimationFrame(() => { main.dataset.drawn = "yes"; })); },
   });
   find("opening").hidden = true;
-  if (["counterpart", "neighbours", "middle"].includes(scene.start_reason) && scene.segment.is_empty) hint({counterpart: "This segment is empty. Another model has it here.", neighbours: "This segment is empty. It should lie near here.", middle: "This segment is empty."}[scene.start_reason]);
+  if (["counterpart", "neighbours", "middle"].includes(scene.start_reason) && scene.segment.is_empty) hint({counterpart: "This segment is empty. Shown: the location in another model.", neighbours: "This segment is empty. Shown: the location expected from its neighbours.", middle: "This segment is empty."}[scene.start_reason]);
   for (const button of all("[data-check]")) {
     button.disabled = !scene.checks[Number(button.dataset.check)];
     button.querySelector(".there").hidden = button.disabled;
