@@ -139,10 +139,10 @@ def test_all_documents_of_a_real_case_are_valid(tmp_path: Path) -> None:
 
 
 def twin(document: Document, folder: Path) -> Path:
-    """The document cut to five groups: with more of them PixelMed runs out of memory."""
+    """The document cut to two groups: the memory and time of PixelMed grow steeply with them."""
     dataset = dcmread(BytesIO(document.file))
     (container,) = children(dataset, "126010.DCM")
-    cut = [id(item) for item in groups(dataset)[5:]]
+    cut = [id(item) for item in groups(dataset)[2:]]
     container.ContentSequence = [item for item in container.ContentSequence if id(item) not in cut]
     path = folder / f"twin_{file_name(document)}"
     dataset.save_as(path, enforce_file_format=True)
@@ -152,7 +152,7 @@ def twin(document: Document, folder: Path) -> Path:
 def test_pixelmed_finds_no_error_in_the_templates(tmp_path: Path) -> None:
     """Twins titled 126000, the only title that PixelMed knows the template for."""
     paths = []
-    for name, document in documents(title=codes.IMAGING_MEASUREMENT_REPORT, max_groups=5):
+    for name, document in documents(title=codes.IMAGING_MEASUREMENT_REPORT, max_groups=3):
         if name in {"enhanced", "odd"}:
             paths.append(tmp_path / f"{name}_{file_name(document)}")
             write(document, paths[-1])
