@@ -166,7 +166,7 @@ def test_errors_are_told_to_all_who_wait_and_forgotten(archive: CountingArchive,
 def test_a_series_that_is_not_there_or_has_nothing_drawn_on_it_is_an_input_error(
     archive: CountingArchive, cases: OpenCases
 ) -> None:
-    with pytest.raises(NothingToShow, match=r"1\.2\.999 is not in the archive"):
+    with pytest.raises(NothingToShow, match=r"1\.2\.999 is no longer in the archive"):
         cases.open(STUDY, "1.2.999")
     store(archive, *images("1.2.500"))
     with pytest.raises(InputError, match="no segmentation"):

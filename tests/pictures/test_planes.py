@@ -178,7 +178,7 @@ def test_uneven_slices_have_their_own_places() -> None:
 
 @pytest.mark.parametrize(("view", "index"), [("oblique", 0), ("axial", -1), ("axial", 24), ("sagittal", 40)])
 def test_planes_that_do_not_exist_are_refused(view: str, index: int) -> None:
-    with pytest.raises(NoSuchPlane, match=r"axial, coronal or sagittal|numbers from 0 to"):
+    with pytest.raises(NoSuchPlane, match=r"axial, coronal or sagittal|numbered from 0 to"):
         plane(OpenCase(axial_case()), view, index, window=SOFT, focus=[])
 
 
