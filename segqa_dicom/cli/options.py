@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from segqa_dicom.findings import FindingsIndex
     from segqa_dicom.ledger import Ledger
     from segqa_dicom.reviews.exchange.tables import Table
-    from segqa_dicom.reviews.workflow.desk import ReviewDesk
     from segqa_dicom.reviews.workflow.signed_reviews import ReviewMemory
+    from segqa_dicom.reviews.workflow.workflow import ReviewWorkflow
     from segqa_dicom.service import Setup
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -101,11 +101,11 @@ class Office:
             limits=self.setup.review.limits(),
         )
 
-    def desk(self) -> ReviewDesk:
+    def workflow(self) -> ReviewWorkflow:
         """For what needs no pictures."""
-        from segqa_dicom.reviews.workflow.desk import ReviewDesk
+        from segqa_dicom.reviews.workflow.workflow import ReviewWorkflow
 
-        return ReviewDesk(
+        return ReviewWorkflow(
             ledger=self.ledger,
             archive=self.archive,
             index=self.index,

@@ -166,7 +166,7 @@ def assign_review(what: str, login: str | None, remove: bool, archive: str | Non
         raise click.UsageError("after the slash stands a Segment Number")
     with open_office(archive, ledger) as office:
         try:
-            office.desk().assign(SegmentRef(uid, int(number) if slash else 0), login, by=_operator())
+            office.workflow().assign(SegmentRef(uid, int(number) if slash else 0), login, by=_operator())
         except InputError as error:
             raise click.UsageError(str(error)) from error
     click.echo(f"{what}: {f'assigned to {login}' if login else 'assigned to nobody'}")
@@ -192,7 +192,7 @@ def repeat_reviews(
     was signed since.
     """
     with open_office(archive, ledger) as office:
-        count = office.desk().schedule_repeats(share, reader, seed)
+        count = office.workflow().schedule_repeats(share, reader, seed)
     click.echo(json.dumps({"scheduled": count}) if as_json else f"{count} segments are to be read again")
 
 

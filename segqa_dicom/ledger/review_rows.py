@@ -15,9 +15,11 @@ from segqa_dicom.ledger.rows import OutboxDocument
 
 
 class DraftState(StrEnum):
-    """How far a reader is with a segment."""
+    """Progress of a reader with a segment. Drafts in the ledger are never `OPEN`."""
 
+    OPEN = "open"
     DRAFT = "draft"
+    """Something was entered."""
     DONE = "done"
     """Finished, in no document yet."""
     SIGNED = "signed"

@@ -82,7 +82,7 @@ def web_loop(setup: Setup, addresses: Addresses, ready: Ready) -> None:
     from segqa_dicom.findings import FILE_NAME, FindingsIndex
     from segqa_dicom.pictures import OpenCases
     from segqa_dicom.reviews.exchange.annotations import AnnotationBook
-    from segqa_dicom.reviews.workflow.desk import ReviewDesk
+    from segqa_dicom.reviews.workflow.workflow import ReviewWorkflow
     from segqa_dicom.service.arrivals import Arrivals
     from segqa_dicom.web import PART_PREFIX, Readers, create_app, run_web
 
@@ -104,7 +104,7 @@ def web_loop(setup: Setup, addresses: Addresses, ready: Ready) -> None:
         limits=limits,
         max_bytes=setup.settings.picture_memory_bytes,
     )
-    desk = ReviewDesk(
+    workflow = ReviewWorkflow(
         ledger=ledger,
         archive=archive,
         index=index,
@@ -132,7 +132,7 @@ def web_loop(setup: Setup, addresses: Addresses, ready: Ready) -> None:
         archive_url="" if setup.is_folder else setup.archive,
         on_stored=note,
         findings_index=index,
-        readers=Readers(desk, cases, ruleset, setup.rules or "", book.of_segment),
+        readers=Readers(workflow, cases, ruleset, setup.rules or "", book.of_segment),
     )
     book.start()
     run_web(app, host=addresses.host, port=addresses.http_port, ready=ready)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from segqa_dicom.reviews.workflow.desk import ReviewDesk
+from segqa_dicom.reviews.workflow.workflow import ReviewWorkflow
 from tests.reviews.office import Office, make_reviewed
 
 
@@ -26,5 +26,5 @@ def office(reviewed: Path, tmp_path: Path) -> Iterator[Office]:
 
 
 @pytest.fixture
-def desk(office: Office) -> ReviewDesk:
-    return office.desk()
+def workflow(office: Office) -> ReviewWorkflow:
+    return office.workflow()

@@ -22,8 +22,8 @@ from segqa_dicom.findings.worklist import matching_places
 from segqa_dicom.ledger import Ledger
 from segqa_dicom.model import SegmentRef
 from segqa_dicom.pictures import OpenCases
-from segqa_dicom.reviews.workflow.desk import ReviewDesk
 from segqa_dicom.reviews.workflow.model import Draft, Task, WorklistFilters
+from segqa_dicom.reviews.workflow.workflow import ReviewWorkflow
 from tests.findings.making import our_documents
 from tests.phantom_studies import phantom_study
 from tests.service.cases import TINY
@@ -102,12 +102,12 @@ class Office:
         self._closing.append(ledger.close)
         return ledger
 
-    def desk(self, *, archive: Archive | None = None, **settings: Any) -> ReviewDesk:
-        """A desk as a process that was just started has it."""
+    def workflow(self, *, archive: Archive | None = None, **settings: Any) -> ReviewWorkflow:
+        """A workflow as a process that was just started has it."""
         given = archive or self.archive
         cases = OpenCases(given, folder=self.folder / "open", limits=Limits(), max_bytes=500_000_000)
         self._closing.append(cases.close)
-        return ReviewDesk(
+        return ReviewWorkflow(
             ledger=self.ledger,
             archive=given,
             index=self.index,
@@ -161,11 +161,13 @@ def said(place: SegmentRef, rating: str = "3", *findings: ReviewFinding, **more:
     return SegmentReview(place.segment, rating, findings, **more)
 
 
-def finish(desk: ReviewDesk, reader: Reviewer, place: SegmentRef, rating: str = "3", *findings: ReviewFinding) -> Draft:
+def finish(
+    workflow: ReviewWorkflow, reader: Reviewer, place: SegmentRef, rating: str = "3", *findings: ReviewFinding
+) -> Draft:
     """Review a segment as somebody who knows what to say."""
-    task = desk.task_of(reader, place)
-    before = desk.draft(reader, task)
-    return desk.save(reader, task, said(place, rating, *findings), version=before.version, finish=True)
+    task = workflow.task_of(reader, place)
+    before = workflow.draft(reader, task)
+    return workflow.save(reader, task, said(place, rating, *findings), version=before.version, finish=True)
 
 
 def task(place: SegmentRef) -> Task:

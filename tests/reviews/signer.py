@@ -71,7 +71,7 @@ def main() -> None:
     office.ledger = ledger
     office.clock.pass_s(50)
     archive: Any = HeldArchive(office.archive, held)
-    office.desk(archive=archive).sign(ANNA, given.segmentations)
+    office.workflow(archive=archive).sign(ANNA, given.segmentations)
 
 
 if __name__ == "__main__":

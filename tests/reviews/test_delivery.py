@@ -17,7 +17,7 @@ from segqa_dicom.assessment.model import Reviewer
 from segqa_dicom.config import ServiceSettings
 from segqa_dicom.errors import PeerUnavailable
 from segqa_dicom.reviews.workflow.delivery import REFUSED_PAUSE_S
-from segqa_dicom.reviews.workflow.model import Status, Task
+from segqa_dicom.reviews.workflow.model import DraftState, Task
 from segqa_dicom.service import Setup
 from segqa_dicom.service.coordinator import Coordinator
 from tests.reviews.office import ALL, ANNA, BEN, LIVER, Office, finish, outgoing
@@ -57,16 +57,16 @@ def killed_at(office: Office, point: str, *segmentations: str) -> None:
 def test_a_process_that_is_killed_while_signing_loses_and_doubles_nothing(anywhere: Office, point: str) -> None:
     office = anywhere
     place, other = [one for one in office.places() if one.segmentation == office.segmentations()[0]][:2]
-    desk = office.desk()
-    finish(desk, ANNA, place, "5")
-    desk.sign(ANNA, [place.segmentation])
+    workflow = office.workflow()
+    finish(workflow, ANNA, place, "5")
+    workflow.sign(ANNA, [place.segmentation])
     office.clock.pass_s(50)
-    finish(desk, ANNA, other, "2", LIVER)
+    finish(workflow, ANNA, other, "2", LIVER)
     killed_at(office, point, place.segmentation)
 
-    later = office.desk()
+    later = office.workflow()
     was_signed = point != "before signing"
-    assert later.draft(ANNA, Task(other)).status is (Status.SIGNED if was_signed else Status.DONE)
+    assert later.draft(ANNA, Task(other)).status is (DraftState.SIGNED if was_signed else DraftState.DONE)
     assert len(office.ledger.pending_reviews()) == (2 if was_signed else 0)
     assert later.deliver() == (2 if was_signed else 0)
     assert later.deliver() == 0
@@ -80,12 +80,12 @@ def test_a_process_that_is_killed_while_signing_loses_and_doubles_nothing(anywhe
 
 def test_amending_before_the_first_document_has_reached_the_archive_forks_nothing(office: Office) -> None:
     place, other = [one for one in office.places() if one.segmentation == office.segmentations()[0]][:2]
-    desk = office.desk()
-    finish(desk, ANNA, place, "5", LIVER)
+    workflow = office.workflow()
+    finish(workflow, ANNA, place, "5", LIVER)
     killed_at(office, "before storing", place.segmentation)
     office.clock.pass_s(100)
-    finish(desk, ANNA, other, "1")
-    desk.sign(ANNA, [place.segmentation])
+    finish(workflow, ANNA, other, "1")
+    workflow.sign(ANNA, [place.segmentation])
     (newest,) = current(office)
     assert ratings(newest) == {place.segment: "5", other.segment: "1"}
     assert len(office.documents()) == 2
@@ -94,7 +94,7 @@ def test_amending_before_the_first_document_has_reached_the_archive_forks_nothin
 
 def test_the_coordinator_delivers_what_a_killed_process_has_signed(office: Office) -> None:
     place = office.places()[0]
-    finish(office.desk(), ANNA, place)
+    finish(office.workflow(), ANNA, place)
     killed_at(office, "before storing", place.segmentation)
     setup = Setup(str(office.folder), office.ledger_url, office.folder, ServiceSettings(poll_s=0.1))
     setup.make_folders()
@@ -125,25 +125,25 @@ def test_what_is_signed_while_the_archive_is_away_is_delivered_when_it_is_back(
     remote: Office, orthanc: Orthanc
 ) -> None:
     place, other = [one for one in remote.places() if one.segmentation == remote.segmentations()[0]][:2]
-    desk = remote.desk()
-    finish(desk, ANNA, place, "5", LIVER)
-    assert all(one.is_confirmed for one in desk.sign(ANNA, [place.segmentation]))
+    workflow = remote.workflow()
+    finish(workflow, ANNA, place, "5", LIVER)
+    assert all(one.is_confirmed for one in workflow.sign(ANNA, [place.segmentation]))
     remote.clock.pass_s(100)
-    finish(desk, ANNA, other, "2")
+    finish(workflow, ANNA, other, "2")
 
     orthanc.stop()
-    written = desk.sign(ANNA, [place.segmentation])
+    written = workflow.sign(ANNA, [place.segmentation])
     assert [one.kind for one in written] == ["review", "review_keyimg"]
     assert not any(one.is_confirmed for one in written)
-    assert desk.draft(ANNA, Task(other)).status is Status.SIGNED
-    assert [one.document for one in desk.signed(other)] == [written[0].sop_instance_uid]
-    assert desk.worklist(ANNA, ALL, limit=2).progress.signed == 2
+    assert workflow.draft(ANNA, Task(other)).status is DraftState.SIGNED
+    assert [one.document for one in workflow.signed(other)] == [written[0].sop_instance_uid]
+    assert workflow.worklist(ANNA, ALL, limit=2).progress.signed == 2
     with pytest.raises(PeerUnavailable):
-        desk.deliver()
+        workflow.deliver()
     assert len(remote.ledger.pending_reviews()) == 2
 
     orthanc.start()
-    assert desk.deliver() == 2
+    assert workflow.deliver() == 2
     assert remote.ledger.pending_reviews() == []
     (newest,) = current(remote)
     assert ratings(newest) == {place.segment: "5", other.segment: "2"}
@@ -154,20 +154,20 @@ def test_a_case_that_is_not_open_cannot_be_signed_while_the_archive_is_away_and_
     remote: Office, orthanc: Orthanc
 ) -> None:
     place = remote.places()[0]
-    finish(remote.desk(), ANNA, place, "5")
+    finish(remote.workflow(), ANNA, place, "5")
     orthanc.stop()
     with pytest.raises(PeerUnavailable):
-        remote.desk().sign(ANNA, [place.segmentation])
-    assert [entry.segmentation for entry in remote.desk().unsigned(ANNA)] == [place.segmentation]
+        remote.workflow().sign(ANNA, [place.segmentation])
+    assert [entry.segmentation for entry in remote.workflow().unsigned(ANNA)] == [place.segmentation]
     orthanc.start()
-    (written,) = remote.desk().sign(ANNA, [place.segmentation])
+    (written,) = remote.workflow().sign(ANNA, [place.segmentation])
     assert written.is_confirmed
 
 
 def test_what_the_archive_refuses_stays_in_the_outbox_with_the_reason(office: Office) -> None:
     place = office.places()[0]
-    desk = office.desk()
-    finish(desk, ANNA, place)
+    workflow = office.workflow()
+    finish(workflow, ANNA, place)
     killed_at(office, "before storing", place.segmentation)
     (pending,) = office.ledger.pending_reviews()
     # Somebody else has stored another object under this UID.
@@ -179,29 +179,29 @@ def test_what_the_archive_refuses_stays_in_the_outbox_with_the_reason(office: Of
     assert stored.outcome is Outcome.STORED
 
     office.clock.pass_s(100)
-    assert desk.deliver() == 0
+    assert workflow.deliver() == 0
     (pending,) = office.ledger.pending_reviews()
     assert "another content" in pending.reason
     assert office.ledger.pending_reviews(now=office.clock()) == []
     # Others are not held up by it.
-    finish(desk, BEN, place)
-    assert [one.is_confirmed for one in desk.sign(BEN, [place.segmentation])] == [True]
+    finish(workflow, BEN, place)
+    assert [one.is_confirmed for one in workflow.sign(BEN, [place.segmentation])] == [True]
     office.clock.pass_s(REFUSED_PAUSE_S + 1)
     assert len(office.ledger.pending_reviews(now=office.clock())) == 1
 
 
 def test_readers_sign_at_the_same_time(anywhere: Office) -> None:
-    """Each in a thread with a desk of their own, on one ledger; each of them then sends what there is."""
+    """Each in a thread with a workflow of their own, on one ledger; each of them then sends what there is."""
     office, failures = anywhere, []
     places = office.places()
 
     def work(number: int) -> None:
         reader = Reviewer(f"reader{number}", f"Reader^{number}")
         try:
-            desk = office.desk()
+            workflow = office.workflow()
             for place in places[number : number + 3]:
-                finish(desk, reader, place)
-            desk.sign(reader, office.segmentations())
+                finish(workflow, reader, place)
+            workflow.sign(reader, office.segmentations())
         except Exception as error:  # noqa: BLE001 - told by the main thread
             failures.append(error)
 
@@ -212,4 +212,4 @@ def test_readers_sign_at_the_same_time(anywhere: Office) -> None:
         thread.join()
     assert failures == []
     assert office.ledger.pending_reviews() == []
-    assert len(office.desk().ratings()) == 18
+    assert len(office.workflow().ratings()) == 18

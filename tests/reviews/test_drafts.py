@@ -10,58 +10,60 @@ import pytest
 from segqa_dicom.assessment.model import Location, Purpose, ReviewFinding, SegmentReview
 from segqa_dicom.errors import Inconsistent, InputError
 from segqa_dicom.model import SegmentRef
-from segqa_dicom.reviews.workflow.desk import MOST_SECONDS, DraftConflict, NotYours, ReviewDesk
-from segqa_dicom.reviews.workflow.model import Status, Task
+from segqa_dicom.reviews.workflow.drafts import MOST_SECONDS, DraftConflict
+from segqa_dicom.reviews.workflow.model import DraftState, Task
+from segqa_dicom.reviews.workflow.shared import NotYours
+from segqa_dicom.reviews.workflow.workflow import ReviewWorkflow
 from tests.reviews.office import ANNA, BEN, LIVER, NOW, Office, said
 
 
-def test_a_draft_comes_back_as_it_was_typed(desk: ReviewDesk, office: Office) -> None:
+def test_a_draft_comes_back_as_it_was_typed(workflow: ReviewWorkflow, office: Office) -> None:
     place = office.places()[0]
-    empty = desk.draft(ANNA, Task(place))
-    assert (empty.content, empty.status, empty.version) == (SegmentReview(place.segment), Status.OPEN, 0)
+    empty = workflow.draft(ANNA, Task(place))
+    assert (empty.content, empty.status, empty.version) == (SegmentReview(place.segment), DraftState.OPEN, 0)
     box = Location((1.0, 2.0, 3.0), ((0.0, 1.0, 2.0), (2.0, 3.0, 4.0)))
     content = said(place, "2", LIVER, ReviewFinding("hole", "minor", box, "ö\n2"), comment="äöü", action="edit")
-    saved = desk.save(ANNA, Task(place), replace(content, confidence="low", seconds=3.0), version=0)
-    assert (saved.status, saved.version) == (Status.DRAFT, 1)
+    saved = workflow.save(ANNA, Task(place), replace(content, confidence="low", seconds=3.0), version=0)
+    assert (saved.status, saved.version) == (DraftState.DRAFT, 1)
     assert saved.content == replace(content, confidence="low", seconds=3.0)
-    assert office.desk().draft(ANNA, Task(place)) == saved
-    assert desk.draft(BEN, Task(place)).status is Status.OPEN
+    assert office.workflow().draft(ANNA, Task(place)) == saved
+    assert workflow.draft(BEN, Task(place)).status is DraftState.OPEN
 
 
-def test_looking_at_a_segment_makes_no_draft(desk: ReviewDesk, office: Office) -> None:
+def test_looking_at_a_segment_makes_no_draft(workflow: ReviewWorkflow, office: Office) -> None:
     place = office.places()[0]
-    seen = desk.save(ANNA, Task(place), SegmentReview(place.segment, seconds=30.0), version=0)
-    assert (seen.status, seen.version) == (Status.OPEN, 0)
+    seen = workflow.save(ANNA, Task(place), SegmentReview(place.segment, seconds=30.0), version=0)
+    assert (seen.status, seen.version) == (DraftState.OPEN, 0)
     assert office.ledger.draft_marks("anna") == []
 
 
-def test_saving_the_same_again_changes_nothing(desk: ReviewDesk, office: Office) -> None:
+def test_saving_the_same_again_changes_nothing(workflow: ReviewWorkflow, office: Office) -> None:
     place = office.places()[0]
-    first = desk.save(ANNA, Task(place), said(place), version=0)
+    first = workflow.save(ANNA, Task(place), said(place), version=0)
     office.clock.pass_s(5)
     # The answer was lost; the page asks once more with the version that it knows.
-    assert desk.save(ANNA, Task(place), said(place), version=0) == first
+    assert workflow.save(ANNA, Task(place), said(place), version=0) == first
     assert office.ledger.draft_marks("anna")[0].updated_at == NOW
 
 
-def test_an_older_window_does_not_overwrite_what_a_newer_one_said(desk: ReviewDesk, office: Office) -> None:
+def test_an_older_window_does_not_overwrite_what_a_newer_one_said(workflow: ReviewWorkflow, office: Office) -> None:
     place = office.places()[0]
-    desk.save(ANNA, Task(place), said(place, "3"), version=0)
-    newer = desk.save(ANNA, Task(place), said(place, "4"), version=1)
+    workflow.save(ANNA, Task(place), said(place, "3"), version=0)
+    newer = workflow.save(ANNA, Task(place), said(place, "4"), version=1)
     with pytest.raises(DraftConflict) as caught:
-        desk.save(ANNA, Task(place), said(place, "5"), version=1)
+        workflow.save(ANNA, Task(place), said(place, "5"), version=1)
     assert caught.value.current == newer
-    assert desk.draft(ANNA, Task(place)) == newer
+    assert workflow.draft(ANNA, Task(place)) == newer
 
 
-def test_of_many_windows_at_once_one_wins_and_the_others_are_told(desk: ReviewDesk, office: Office) -> None:
+def test_of_many_windows_at_once_one_wins_and_the_others_are_told(workflow: ReviewWorkflow, office: Office) -> None:
     place = office.places()[0]
-    desk.save(ANNA, Task(place), said(place, "3"), version=0)
+    workflow.save(ANNA, Task(place), said(place, "3"), version=0)
     outcomes: list[str] = []
 
     def save(number: int) -> None:
         try:
-            desk.save(ANNA, Task(place), said(place, "3", comment=str(number)), version=1)
+            workflow.save(ANNA, Task(place), said(place, "3", comment=str(number)), version=1)
             outcomes.append("saved")
         except DraftConflict:
             outcomes.append("conflict")
@@ -72,51 +74,51 @@ def test_of_many_windows_at_once_one_wins_and_the_others_are_told(desk: ReviewDe
     for thread in threads:
         thread.join()
     assert sorted(outcomes) == ["conflict"] * 7 + ["saved"]
-    assert desk.draft(ANNA, Task(place)).version == 2
+    assert workflow.draft(ANNA, Task(place)).version == 2
 
 
-def test_readers_who_work_at_once_do_not_meet(desk: ReviewDesk, office: Office) -> None:
+def test_readers_who_work_at_once_do_not_meet(workflow: ReviewWorkflow, office: Office) -> None:
     place = office.places()[0]
-    desk.save(ANNA, Task(place), said(place, "5"), version=0)
-    desk.save(BEN, Task(place), said(place, "1"), version=0)
-    assert desk.draft(ANNA, Task(place)).content.rating == "5"
-    assert desk.draft(BEN, Task(place)).content.rating == "1"
+    workflow.save(ANNA, Task(place), said(place, "5"), version=0)
+    workflow.save(BEN, Task(place), said(place, "1"), version=0)
+    assert workflow.draft(ANNA, Task(place)).content.rating == "5"
+    assert workflow.draft(BEN, Task(place)).content.rating == "1"
 
 
-def test_enter_finishes_and_reopening_goes_on(desk: ReviewDesk, office: Office) -> None:
+def test_enter_finishes_and_reopening_goes_on(workflow: ReviewWorkflow, office: Office) -> None:
     place = office.places()[0]
-    done = desk.save(ANNA, Task(place), said(place, "4"), version=0, finish=True)
-    assert done.status is Status.DONE
+    done = workflow.save(ANNA, Task(place), said(place, "4"), version=0, finish=True)
+    assert done.status is DraftState.DONE
     # What the page had still on its way says the same.
-    assert desk.save(ANNA, Task(place), said(place, "4"), version=done.version) == done
-    again = desk.reopen(ANNA, Task(place))
-    assert (again.status, again.content, again.version) == (Status.DRAFT, done.content, done.version + 1)
-    assert desk.reopen(ANNA, Task(place)) == again
-    assert desk.save(ANNA, Task(place), said(place, "5"), version=again.version).status is Status.DRAFT
+    assert workflow.save(ANNA, Task(place), said(place, "4"), version=done.version) == done
+    again = workflow.reopen(ANNA, Task(place))
+    assert (again.status, again.content, again.version) == (DraftState.DRAFT, done.content, done.version + 1)
+    assert workflow.reopen(ANNA, Task(place)) == again
+    assert workflow.save(ANNA, Task(place), said(place, "5"), version=again.version).status is DraftState.DRAFT
 
 
-def test_typing_into_what_was_finished_makes_it_unfinished(desk: ReviewDesk, office: Office) -> None:
+def test_typing_into_what_was_finished_makes_it_unfinished(workflow: ReviewWorkflow, office: Office) -> None:
     place = office.places()[0]
-    done = desk.save(ANNA, Task(place), said(place, "4"), version=0, finish=True)
-    assert desk.save(ANNA, Task(place), said(place, "3"), version=done.version).status is Status.DRAFT
+    done = workflow.save(ANNA, Task(place), said(place, "4"), version=0, finish=True)
+    assert workflow.save(ANNA, Task(place), said(place, "3"), version=done.version).status is DraftState.DRAFT
 
 
-def test_nothing_said_cannot_be_finished(desk: ReviewDesk, office: Office) -> None:
+def test_nothing_said_cannot_be_finished(workflow: ReviewWorkflow, office: Office) -> None:
     place = office.places()[0]
     with pytest.raises(Inconsistent, match="rating or a finding"):
-        desk.save(ANNA, Task(place), said(place, "", comment="  "), version=0, finish=True)
+        workflow.save(ANNA, Task(place), said(place, "", comment="  "), version=0, finish=True)
 
 
-def test_time_spent_grows_no_faster_than_the_clock(desk: ReviewDesk, office: Office) -> None:
+def test_time_spent_grows_no_faster_than_the_clock(workflow: ReviewWorkflow, office: Office) -> None:
     place = office.places()[0]
-    first = desk.save(ANNA, Task(place), said(place, "1", seconds=10 * MOST_SECONDS), version=0)
+    first = workflow.save(ANNA, Task(place), said(place, "1", seconds=10 * MOST_SECONDS), version=0)
     assert first.content.seconds == MOST_SECONDS
     place = office.places()[1]
-    first = desk.save(ANNA, Task(place), said(place, "1", seconds=20.0), version=0)
+    first = workflow.save(ANNA, Task(place), said(place, "1", seconds=20.0), version=0)
     office.clock.pass_s(10)
-    second = desk.save(ANNA, Task(place), said(place, "2", seconds=10_000.0), version=first.version)
+    second = workflow.save(ANNA, Task(place), said(place, "2", seconds=10_000.0), version=first.version)
     assert second.content.seconds == 20 + 10 + 60
-    third = desk.save(ANNA, Task(place), said(place, "3", seconds=1.0), version=second.version)
+    third = workflow.save(ANNA, Task(place), said(place, "3", seconds=1.0), version=second.version)
     assert third.content.seconds == second.content.seconds
 
 
@@ -137,23 +139,23 @@ def test_time_spent_grows_no_faster_than_the_clock(desk: ReviewDesk, office: Off
     ],
 )
 def test_what_cannot_be_written_to_a_document_is_refused_at_once(
-    desk: ReviewDesk, office: Office, changes: dict[str, object], words: str
+    workflow: ReviewWorkflow, office: Office, changes: dict[str, object], words: str
 ) -> None:
     place = office.places()[0]
     with pytest.raises(InputError, match=words):
-        desk.save(ANNA, Task(place), replace(said(place), **changes), version=0)  # type: ignore[arg-type]
+        workflow.save(ANNA, Task(place), replace(said(place), **changes), version=0)  # type: ignore[arg-type]
     assert office.ledger.draft_marks("anna") == []
 
 
 @pytest.mark.parametrize("place", [SegmentRef("1.2.3", 1), SegmentRef("1.2.3", 0)])
-def test_segments_that_nobody_knows_get_no_drafts(desk: ReviewDesk, place: SegmentRef) -> None:
+def test_segments_that_nobody_knows_get_no_drafts(workflow: ReviewWorkflow, place: SegmentRef) -> None:
     with pytest.raises(InputError, match="nothing is known"):
-        desk.save(ANNA, Task(place), said(place), version=0)
+        workflow.save(ANNA, Task(place), said(place), version=0)
 
 
-def test_a_whole_segmentation_can_be_reviewed(desk: ReviewDesk, office: Office) -> None:
+def test_a_whole_segmentation_can_be_reviewed(workflow: ReviewWorkflow, office: Office) -> None:
     place = SegmentRef(office.segmentations()[0], 0)
-    assert desk.save(ANNA, Task(place), said(place), version=0, finish=True).status is Status.DONE
+    assert workflow.save(ANNA, Task(place), said(place), version=0, finish=True).status is DraftState.DONE
 
 
 @pytest.mark.parametrize(
@@ -164,12 +166,12 @@ def test_a_whole_segmentation_can_be_reviewed(desk: ReviewDesk, office: Office) 
         Task(SegmentRef("1.2", 1), Purpose.READING, 2),
     ],
 )
-def test_tasks_that_a_reader_does_not_have_are_refused(desk: ReviewDesk, task: Task) -> None:
+def test_tasks_that_a_reader_does_not_have_are_refused(workflow: ReviewWorkflow, task: Task) -> None:
     with pytest.raises(NotYours):
-        desk.draft(ANNA, task)
+        workflow.draft(ANNA, task)
 
 
 @pytest.mark.parametrize("login", ["", "x" * 65, "a\nb"])
-def test_logins_that_no_document_can_hold_are_refused(desk: ReviewDesk, office: Office, login: str) -> None:
+def test_logins_that_no_document_can_hold_are_refused(workflow: ReviewWorkflow, office: Office, login: str) -> None:
     with pytest.raises(InputError, match="login"):
-        desk.draft(replace(ANNA, login=login), Task(office.places()[0]))
+        workflow.draft(replace(ANNA, login=login), Task(office.places()[0]))

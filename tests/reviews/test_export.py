@@ -179,13 +179,13 @@ def test_nothing_tells_who_the_patient_or_the_reader_is(
 
 
 def test_references_lead_to_the_objects(office: Office, places: list[SegmentRef], listing: Listing) -> None:
-    desk = office.desk()
+    workflow = office.workflow()
     worst = [one for one in places if one.segmentation == places[0].segmentation][:2]
     for place in worst:
-        finish(desk, ANNA, place, "1", LIVER)
-    desk.sign(ANNA, [places[0].segmentation])
-    desk.deliver()
-    reviews = desk.signed(places[0].segmentation)
+        finish(workflow, ANNA, place, "1", LIVER)
+    workflow.sign(ANNA, [places[0].segmentation])
+    workflow.deliver()
+    reviews = workflow.signed(places[0].segmentation)
     (one,) = as_references(listing(*reviews), office.archive)["segmentations"]
     (instance,) = office.archive.find_instances([places[0].segmentation])
     assert one["segmentation"]["path"] == (

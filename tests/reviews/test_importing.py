@@ -77,7 +77,7 @@ def test_ratings_become_signed_reviews_of_their_readers(office: Office, tmp_path
     assert (content.segment_number, content.rating) == (WHOLE, "4")
     assert content.comment == "nearly right\nAbout the scan: noisy"
     assert all(review.is_signed and review.purpose is Purpose.READING for review in reviews.values())
-    ratings = {(rating.reader, rating.subject): rating.rating for rating in office.desk().ratings()}
+    ratings = {(rating.reader, rating.subject): rating.rating for rating in office.workflow().ratings()}
     assert ratings == {
         ("doe", f"{one.segmentation}/0"): 4,
         ("rad1", f"{one.segmentation}/0"): 2,
@@ -91,14 +91,14 @@ def test_importing_twice_changes_nothing(office: Office, tmp_path: Path, *, is_l
     table = aimi(tmp_path / "table.csv", rows_of(office))
     imported(office, table)
     documents = {one.sop_instance_uid for one in office.documents()}
-    ratings = sorted(office.desk().ratings(), key=str)
+    ratings = sorted(office.workflow().ratings(), key=str)
     if is_ledger_lost:
         office.lose_ledger()
     again = imported(office, table)
     assert (again["documents"], again["problems"], again["waiting"]) == ([], [], 1)
     assert again["new"] == (4 if is_ledger_lost else 0)
     assert {one.sop_instance_uid for one in office.documents()} == documents
-    assert sorted(office.desk().ratings(), key=str) == ratings
+    assert sorted(office.workflow().ratings(), key=str) == ratings
 
 
 def test_ratings_that_came_first_become_reviews_when_their_segmentations_come(reviewed: Path, tmp_path: Path) -> None:
@@ -107,13 +107,13 @@ def test_ratings_that_came_first_become_reviews_when_their_segmentations_come(re
     office = Office(None, empty)
     table = aimi(tmp_path / "table.csv", rows_of(there))
     assert imported(office, table)["waiting"] == 4
-    assert len(office.desk().ratings()) == 4
-    assert len({rating.cluster for rating in office.desk().ratings()}) == 2
+    assert len(office.workflow().ratings()) == 4
+    assert len({rating.cluster for rating in office.workflow().ratings()}) == 2
     office.archive.store(outgoing(there.objects()))
     assert segqa("reindex", "--archive", empty).code == 0
     later = imported(office)
     assert (later["ratings"], later["waiting"]) == (3, 1)
-    assert len(office.desk().ratings()) == 4
+    assert len(office.workflow().ratings()) == 4
     assert len(office.documents()) == 3
     for one in (there, office):
         one.close()
@@ -143,9 +143,9 @@ def test_a_table_that_says_something_else_than_before_is_not_believed(office: Of
 def test_what_a_reader_has_signed_here_is_not_overruled(office: Office, tmp_path: Path) -> None:
     one, _ = models(office)
     whole = SegmentRef(one.segmentation, WHOLE)
-    desk = office.desk()
-    finish(desk, ANNA, whole, "5")
-    desk.sign(ANNA, [one.segmentation])
+    workflow = office.workflow()
+    finish(workflow, ANNA, whole, "5")
+    workflow.sign(ANNA, [one.segmentation])
     rows = [["anna", one.study, one.ct_series, f"{one.model}.dcm", "2"]]
     found = imported(office, aimi(tmp_path / "table.csv", rows), code=1)
     assert "signed another rating" in str(found["problems"])
@@ -155,12 +155,12 @@ def test_what_a_reader_has_signed_here_is_not_overruled(office: Office, tmp_path
 def test_an_import_takes_over_what_the_reader_has_signed_about_segments(office: Office, tmp_path: Path) -> None:
     place = office.places()[0]
     (one,) = [summary for summary in segmentations(office.index) if summary.segmentation == place.segmentation]
-    desk = office.desk()
-    finish(desk, ANNA, place, "3")
-    desk.sign(ANNA, [place.segmentation])
+    workflow = office.workflow()
+    finish(workflow, ANNA, place, "3")
+    workflow.sign(ANNA, [place.segmentation])
     rows = [["anna", one.study, one.ct_series, f"{one.model}.dcm", "2"]]
     imported(office, aimi(tmp_path / "table.csv", rows))
-    later = office.desk()
+    later = office.workflow()
     (review,) = later.signed(place.segmentation)
     assert [(said.segment_number, said.rating) for said in review.review.segments] == [(0, "2"), (place.segment, "3")]
     assert later.draft(ANNA, Task(place)).content == said(place, "3")
@@ -170,12 +170,12 @@ def test_two_ratings_of_one_reader_are_two_readings(office: Office, tmp_path: Pa
     one, _ = models(office)
     rows = [["ne1", one.study, one.ct_series, f"{one.model}.dcm", rating, comment] for rating, comment in ("3a", "4b")]
     imported(office, aimi(tmp_path / "table.csv", rows))
-    assert sorted((rating.reading, rating.rating) for rating in office.desk().ratings()) == [(1, 3), (2, 4)]
+    assert sorted((rating.reading, rating.rating) for rating in office.workflow().ratings()) == [(1, 3), (2, 4)]
 
 
 def test_tables_of_segmentation_review_name_segmentations_and_segments(office: Office, tmp_path: Path) -> None:
     one, _ = models(office)
-    page = office.desk().worklist(ANNA, WorklistFilters(segmentation=one.segmentation), limit=1)
+    page = office.workflow().worklist(ANNA, WorklistFilters(segmentation=one.segmentation), limit=1)
     (row,) = page.rows
     structure = row.machine.structure
     table = tmp_path / "annotations.csv"
@@ -204,7 +204,7 @@ def test_the_real_table_of_aimi_is_kept_whole(office: Office) -> None:
     found = imported(office, path)
     assert (found["rows"], found["new"], found["documents"], found["problems"]) == (477, 477, [], [])
     assert imported(office, path)["new"] == 0
-    ratings = office.desk().ratings()
+    ratings = office.workflow().ratings()
     assert len(ratings) == 477
     assert {rating.reader for rating in ratings} == {"ne1", "rad1", "rad2"}
 
@@ -212,9 +212,9 @@ def test_the_real_table_of_aimi_is_kept_whole(office: Office) -> None:
 def test_commands_say_who_has_reviewed_what(office: Office) -> None:
     assert "nobody has signed" in run(office, "list").out
     place = office.places()[0]
-    desk = office.desk()
-    finish(desk, ANNA, place)
-    (written,) = desk.sign(ANNA, [place.segmentation])
+    workflow = office.workflow()
+    finish(workflow, ANNA, place)
+    (written,) = workflow.sign(ANNA, [place.segmentation])
     (row,) = json.loads(run(office, "list", "--json").out)["reviews"]
     assert (row["reader"], row["segments"], row["document"]) == ("anna", [place.segment], written.sop_instance_uid)
     assert "anna" in run(office, "list").out
@@ -227,7 +227,7 @@ def test_commands_assign(office: Office) -> None:
     what = f"{place.segmentation}/{place.segment}"
     assert "assigned to ben" in run(office, "assign", what, "ben").out
     assert run(office, "assign", place.segmentation, "carl").code == 0
-    assert office.desk().worklist(ANNA, WorklistFilters(segmentation=place.segmentation), limit=1).rows[
+    assert office.workflow().worklist(ANNA, WorklistFilters(segmentation=place.segmentation), limit=1).rows[
         0
     ].assigned_to == ("ben", "carl")
     assert run(office, "assign", what, "--remove").code == 0
@@ -238,10 +238,10 @@ def test_commands_assign(office: Office) -> None:
 
 def test_commands_export_what_is_to_be_changed(office: Office, tmp_path: Path) -> None:
     bad, good = office.places()[:2]
-    desk = office.desk()
-    desk.save(ANNA, Task(bad), said(bad, "1", comment="=gone"), version=0, finish=True)
-    finish(desk, ANNA, good, "5")
-    desk.sign(ANNA, office.segmentations())
+    workflow = office.workflow()
+    workflow.save(ANNA, Task(bad), said(bad, "1", comment="=gone"), version=0, finish=True)
+    finish(workflow, ANNA, good, "5")
+    workflow.sign(ANNA, office.segmentations())
     result = run(office, "export", "--major")
     (row,) = csv.DictReader(StringIO(result.out))
     assert (row["segmentation"], row["segment"]) == (bad.segmentation, str(bad.segment))

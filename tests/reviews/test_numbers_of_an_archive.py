@@ -12,8 +12,8 @@ from segqa_dicom.checks import default_ruleset
 from segqa_dicom.findings.worklist import machine_segments
 from segqa_dicom.reviews.statistics.rule_evidence import evidence
 from segqa_dicom.reviews.statistics.rule_performance import proposal, rule_worth
-from segqa_dicom.reviews.workflow.desk import ReviewDesk
 from segqa_dicom.reviews.workflow.model import WorklistFilters
+from segqa_dicom.reviews.workflow.workflow import ReviewWorkflow
 from tests.command import segqa
 from tests.reviews.office import ANNA, BEN, LIVER, Office, finish
 from tests.shared import shared
@@ -22,27 +22,27 @@ pytestmark = pytest.mark.servers
 
 
 @pytest.fixture
-def read_office(office: Office, desk: ReviewDesk, monkeypatch: pytest.MonkeyPatch) -> Office:
+def read_office(office: Office, workflow: ReviewWorkflow, monkeypatch: pytest.MonkeyPatch) -> Office:
     """Anna finds what the machine complains about, Ben likes the first segmentation as it is; nobody reads the rest."""
     one, other = office.segmentations()
     found, _ = machine_segments(office.index, WorklistFilters(), limit=1000)
     for segment in found:
         if segment.place.segmentation == one:
-            finish(desk, ANNA, segment.place, *(("2", LIVER) if segment.rules else ("5",)))
-            finish(desk, BEN, segment.place, "4")
+            finish(workflow, ANNA, segment.place, *(("2", LIVER) if segment.rules else ("5",)))
+            finish(workflow, BEN, segment.place, "4")
         elif segment.rules:
-            finish(desk, ANNA, segment.place, "2")
-    desk.sign(ANNA, [one, other])
-    desk.sign(BEN, [one])
+            finish(workflow, ANNA, segment.place, "2")
+    workflow.sign(ANNA, [one, other])
+    workflow.sign(BEN, [one])
     monkeypatch.setenv("SEGQA_DATA", str(office.folder))
     monkeypatch.setenv("SEGQA_ARCHIVE", str(office.folder))
     return office
 
 
-def test_agreement_is_told_from_what_is_signed(read_office: Office, desk: ReviewDesk) -> None:
+def test_agreement_is_told_from_what_is_signed(read_office: Office, workflow: ReviewWorkflow) -> None:
     done = segqa("agreement", "--json", "--minimum", "5")
     assert done.code == 0
-    ratings = desk.ratings()
+    ratings = workflow.ratings()
     assert done.json["n_ratings"] == len(ratings) > 0
     pair = done.json["overall"]["pairs"][0]
     first = [place for place in read_office.places() if place.segmentation == read_office.segmentations()[0]]
@@ -54,9 +54,9 @@ def test_agreement_is_told_from_what_is_signed(read_office: Office, desk: Review
     assert only.json["n_ratings"] == sum(rating.structure == one for rating in ratings)
 
 
-def test_rules_are_held_against_what_is_signed(read_office: Office, desk: ReviewDesk) -> None:
+def test_rules_are_held_against_what_is_signed(read_office: Office, workflow: ReviewWorkflow) -> None:
     segments, total = machine_segments(read_office.index, WorklistFilters(), limit=1000)
-    reviews = [review for segmentation in read_office.segmentations() for review in desk.signed(segmentation)]
+    reviews = [review for segmentation in read_office.segmentations() for review in workflow.signed(segmentation)]
     found = evidence(read_office.index, reviews, default_vocabulary())
     one, other = read_office.segmentations()
     of_two = [segment for segment in segments if segment.place.segmentation == one]

@@ -15,8 +15,9 @@ from segqa_dicom.assessment.vocabulary import default_vocabulary
 from segqa_dicom.errors import InputError
 from segqa_dicom.findings import Document, reindex
 from segqa_dicom.model import SegmentRef
-from segqa_dicom.reviews.workflow.desk import DraftConflict, ReviewDesk
-from segqa_dicom.reviews.workflow.model import Status, Task
+from segqa_dicom.reviews.workflow.drafts import DraftConflict
+from segqa_dicom.reviews.workflow.model import DraftState, Task
+from segqa_dicom.reviews.workflow.workflow import ReviewWorkflow
 from segqa_dicom.sr.read_review import read_review
 from tests.reviews.office import ANNA, BEN, LIVER, Office, finish, said
 
@@ -38,56 +39,56 @@ def current(office: Office, kind: str = "review") -> list[Document]:
     return [one for one in documents if one.sop_instance_uid not in replaced]
 
 
-def test_what_is_finished_becomes_one_document_per_segmentation(desk: ReviewDesk, office: Office) -> None:
+def test_what_is_finished_becomes_one_document_per_segmentation(workflow: ReviewWorkflow, office: Office) -> None:
     one, other = office.segmentations()
     first = [place for place in office.places() if place.segmentation == one][:3]
     last = next(place for place in office.places() if place.segmentation == other)
     for place in (*first, last):
-        finish(desk, ANNA, place, "2", LIVER)
+        finish(workflow, ANNA, place, "2", LIVER)
     draft = [place for place in office.places() if place.segmentation == one][4]
-    desk.save(ANNA, Task(draft), said(draft), version=0)
-    unsigned = {entry.segmentation: entry for entry in desk.unsigned(ANNA)}
+    workflow.save(ANNA, Task(draft), said(draft), version=0)
+    unsigned = {entry.segmentation: entry for entry in workflow.unsigned(ANNA)}
     assert [said.segment_number for said in unsigned[one].segments] == sorted(place.segment for place in first)
     assert (unsigned[one].drafts, unsigned[other].drafts) == (1, 0)
     assert unsigned[one].model
     assert all(not label.startswith("Segment ") for label in unsigned[one].labels.values())
 
-    written = desk.sign(ANNA, [one, other])
+    written = workflow.sign(ANNA, [one, other])
     assert sorted(entry.kind for entry in written) == ["review", "review", "review_keyimg", "review_keyimg"]
     assert all(entry.is_confirmed for entry in written)
-    assert desk.unsigned(ANNA) == []
+    assert workflow.unsigned(ANNA) == []
     found = {review_of(document).segmentation: document for document in office.documents()}
     assert set(ratings(found[one])) == {place.segment for place in first}
     assert review_of(found[one]).is_signed
     assert review_of(found[one]).reviewer == ANNA
     for place in (*first, last):
-        draft_now = desk.draft(ANNA, Task(place))
-        assert draft_now.status is Status.SIGNED
+        draft_now = workflow.draft(ANNA, Task(place))
+        assert draft_now.status is DraftState.SIGNED
         assert draft_now.content.findings == (LIVER,)
-    assert desk.draft(ANNA, Task(draft)).status is Status.DRAFT
+    assert workflow.draft(ANNA, Task(draft)).status is DraftState.DRAFT
 
 
-def test_the_index_knows_a_document_right_after_signing(desk: ReviewDesk, office: Office) -> None:
+def test_the_index_knows_a_document_right_after_signing(workflow: ReviewWorkflow, office: Office) -> None:
     place = office.places()[0]
-    finish(desk, ANNA, place)
-    (written,) = desk.sign(ANNA, [place.segmentation])
+    finish(workflow, ANNA, place)
+    (written,) = workflow.sign(ANNA, [place.segmentation])
     assert office.index.known([written.sop_instance_uid])
-    (review,) = desk.signed(place)
+    (review,) = workflow.signed(place)
     assert (review.document, review.review.reviewer) == (written.sop_instance_uid, ANNA)
-    assert desk.signed(place.segmentation) == [review]
-    assert desk.signed(SegmentRef(place.segmentation, 60_000)) == []
+    assert workflow.signed(place.segmentation) == [review]
+    assert workflow.signed(SegmentRef(place.segmentation, 60_000)) == []
 
 
-def test_an_amended_document_takes_over_what_was_signed_before(desk: ReviewDesk, office: Office) -> None:
+def test_an_amended_document_takes_over_what_was_signed_before(workflow: ReviewWorkflow, office: Office) -> None:
     first, second, third = [place for place in office.places() if place.segmentation == office.segmentations()[0]][:3]
-    finish(desk, ANNA, first, "5", LIVER)
-    finish(desk, ANNA, second, "2")
-    desk.sign(ANNA, [first.segmentation])
+    finish(workflow, ANNA, first, "5", LIVER)
+    finish(workflow, ANNA, second, "2")
+    workflow.sign(ANNA, [first.segmentation])
     office.clock.pass_s(100)
-    finish(desk, ANNA, third, "1")
-    desk.reopen(ANNA, Task(second))
-    finish(desk, ANNA, second, "4")
-    desk.sign(ANNA, [first.segmentation])
+    finish(workflow, ANNA, third, "1")
+    workflow.reopen(ANNA, Task(second))
+    finish(workflow, ANNA, second, "4")
+    workflow.sign(ANNA, [first.segmentation])
     (newest,) = current(office)
     assert ratings(newest) == {first.segment: "5", second.segment: "4", third.segment: "1"}
     assert len(office.documents()) == 2
@@ -95,77 +96,77 @@ def test_an_amended_document_takes_over_what_was_signed_before(desk: ReviewDesk,
     assert len(office.documents("review_keyimg")) == 2
 
 
-def test_a_reopened_segment_counts_as_signed_until_it_is_finished(desk: ReviewDesk, office: Office) -> None:
+def test_a_reopened_segment_counts_as_signed_until_it_is_finished(workflow: ReviewWorkflow, office: Office) -> None:
     first, second = [place for place in office.places() if place.segmentation == office.segmentations()[0]][:2]
-    finish(desk, ANNA, first, "5")
-    desk.sign(ANNA, [first.segmentation])
-    again = desk.reopen(ANNA, Task(first))
-    desk.save(ANNA, Task(first), said(first, "1"), version=again.version)
+    finish(workflow, ANNA, first, "5")
+    workflow.sign(ANNA, [first.segmentation])
+    again = workflow.reopen(ANNA, Task(first))
+    workflow.save(ANNA, Task(first), said(first, "1"), version=again.version)
     office.clock.pass_s(100)
-    finish(desk, ANNA, second, "2")
-    desk.sign(ANNA, [first.segmentation])
+    finish(workflow, ANNA, second, "2")
+    workflow.sign(ANNA, [first.segmentation])
     (newest,) = current(office)
     assert ratings(newest) == {first.segment: "5", second.segment: "2"}
-    assert desk.draft(ANNA, Task(first)).status is Status.DRAFT
-    assert desk.draft(ANNA, Task(first)).content.rating == "1"
+    assert workflow.draft(ANNA, Task(first)).status is DraftState.DRAFT
+    assert workflow.draft(ANNA, Task(first)).content.rating == "1"
 
 
-def test_what_is_taken_back_is_left_out_of_the_amended_document(desk: ReviewDesk, office: Office) -> None:
+def test_what_is_taken_back_is_left_out_of_the_amended_document(workflow: ReviewWorkflow, office: Office) -> None:
     first, second = [place for place in office.places() if place.segmentation == office.segmentations()[0]][:2]
-    finish(desk, ANNA, first, "5", LIVER)
-    finish(desk, ANNA, second, "2")
-    desk.sign(ANNA, [first.segmentation])
+    finish(workflow, ANNA, first, "5", LIVER)
+    finish(workflow, ANNA, second, "2")
+    workflow.sign(ANNA, [first.segmentation])
     office.clock.pass_s(100)
-    again = desk.reopen(ANNA, Task(first))
-    desk.save(ANNA, Task(first), SegmentReview(first.segment), version=again.version, finish=True)
-    desk.sign(ANNA, [first.segmentation])
+    again = workflow.reopen(ANNA, Task(first))
+    workflow.save(ANNA, Task(first), SegmentReview(first.segment), version=again.version, finish=True)
+    workflow.sign(ANNA, [first.segmentation])
     (newest,) = current(office)
     assert ratings(newest) == {second.segment: "2"}
     # Its markers are gone with it.
     assert current(office, "review_keyimg") == []
-    again = desk.reopen(ANNA, Task(second))
-    desk.save(ANNA, Task(second), SegmentReview(second.segment), version=again.version, finish=True)
+    again = workflow.reopen(ANNA, Task(second))
+    workflow.save(ANNA, Task(second), SegmentReview(second.segment), version=again.version, finish=True)
     with pytest.raises(InputError, match="nothing would be left"):
-        desk.sign(ANNA, [first.segmentation])
+        workflow.sign(ANNA, [first.segmentation])
 
 
-def test_signing_again_writes_nothing(desk: ReviewDesk, office: Office) -> None:
+def test_signing_again_writes_nothing(workflow: ReviewWorkflow, office: Office) -> None:
     place = office.places()[0]
-    finish(desk, ANNA, place)
-    assert len(desk.sign(ANNA, [place.segmentation, place.segmentation])) == 1
-    assert desk.sign(ANNA, [place.segmentation]) == []
-    assert desk.sign(BEN, [place.segmentation]) == []
+    finish(workflow, ANNA, place)
+    assert len(workflow.sign(ANNA, [place.segmentation, place.segmentation])) == 1
+    assert workflow.sign(ANNA, [place.segmentation]) == []
+    assert workflow.sign(BEN, [place.segmentation]) == []
     assert len(office.documents()) == 1
 
 
-def test_a_preliminary_document_is_replaced_by_the_signed_one(desk: ReviewDesk, office: Office) -> None:
+def test_a_preliminary_document_is_replaced_by_the_signed_one(workflow: ReviewWorkflow, office: Office) -> None:
     place = office.places()[0]
-    finish(desk, ANNA, place)
-    desk.sign(ANNA, [place.segmentation], is_signed=False)
+    finish(workflow, ANNA, place)
+    workflow.sign(ANNA, [place.segmentation], is_signed=False)
     assert [review_of(one).is_signed for one in current(office)] == [False]
-    assert desk.ratings() == []
+    assert workflow.ratings() == []
     office.clock.pass_s(10)
-    desk.sign(ANNA, [place.segmentation])
+    workflow.sign(ANNA, [place.segmentation])
     assert [review_of(one).is_signed for one in current(office)] == [True]
-    assert len(desk.ratings()) == 1
+    assert len(workflow.ratings()) == 1
 
 
 def test_a_window_that_was_open_while_signing_does_not_take_the_signature_back(
-    desk: ReviewDesk, office: Office
+    workflow: ReviewWorkflow, office: Office
 ) -> None:
     place = office.places()[0]
-    done = finish(desk, ANNA, place, "5")
-    desk.sign(ANNA, [place.segmentation])
+    done = finish(workflow, ANNA, place, "5")
+    workflow.sign(ANNA, [place.segmentation])
     with pytest.raises(DraftConflict) as caught:
-        desk.save(ANNA, Task(place), said(place, "4"), version=done.version)
-    assert caught.value.current.status is Status.SIGNED
+        workflow.save(ANNA, Task(place), said(place, "4"), version=done.version)
+    assert caught.value.current.status is DraftState.SIGNED
 
 
-def test_signing_in_two_windows_at_once_makes_one_document(desk: ReviewDesk, office: Office) -> None:
+def test_signing_in_two_windows_at_once_makes_one_document(workflow: ReviewWorkflow, office: Office) -> None:
     places = [place for place in office.places() if place.segmentation == office.segmentations()[0]][:4]
     for place in places:
-        finish(desk, ANNA, place)
-    desks = [office.desk() for _ in range(4)]
+        finish(workflow, ANNA, place)
+    desks = [office.workflow() for _ in range(4)]
     counts: list[int] = []
     threads = [
         threading.Thread(target=lambda one=one: counts.append(len(one.sign(ANNA, [places[0].segmentation]))))
@@ -179,13 +180,13 @@ def test_signing_in_two_windows_at_once_makes_one_document(desk: ReviewDesk, off
     assert len(office.documents()) == 1
 
 
-def test_signing_while_going_on_with_other_segments_forks_nothing(desk: ReviewDesk, office: Office) -> None:
+def test_signing_while_going_on_with_other_segments_forks_nothing(workflow: ReviewWorkflow, office: Office) -> None:
     """Each signs what they have just finished; whoever comes second replaces the document of the first."""
     places = [place for place in office.places() if place.segmentation == office.segmentations()[0]][:6]
     failures: list[Exception] = []
 
     def work(place: SegmentRef) -> None:
-        own = office.desk()
+        own = office.workflow()
         try:
             finish(own, ANNA, place, "4")
             own.sign(ANNA, [place.segmentation])
@@ -226,17 +227,17 @@ def reindexed(office: Office) -> None:
 
 @pytest.mark.parametrize("lose", [_lose_nothing, _lose_ledger, _lose_index, _lose_both])
 def test_what_was_signed_outlives_ledger_and_index(
-    desk: ReviewDesk, office: Office, lose: Callable[[Office], None]
+    workflow: ReviewWorkflow, office: Office, lose: Callable[[Office], None]
 ) -> None:
     first, second = [place for place in office.places() if place.segmentation == office.segmentations()[0]][:2]
-    finish(desk, ANNA, first, "5", LIVER)
-    desk.sign(ANNA, [first.segmentation])
-    before = desk.draft(ANNA, Task(first)).content
+    finish(workflow, ANNA, first, "5", LIVER)
+    workflow.sign(ANNA, [first.segmentation])
+    before = workflow.draft(ANNA, Task(first)).content
     office.clock.pass_s(100)
     lose(office)
-    later = office.desk()
+    later = office.workflow()
     assert later.draft(ANNA, Task(first)).content == before
-    assert later.draft(ANNA, Task(first)).status is Status.SIGNED
+    assert later.draft(ANNA, Task(first)).status is DraftState.SIGNED
     finish(later, ANNA, second, "2")
     later.sign(ANNA, [first.segmentation])
     (newest,) = current(office)
@@ -244,36 +245,36 @@ def test_what_was_signed_outlives_ledger_and_index(
     assert len(current(office, "review_keyimg")) == 1
 
 
-def test_a_document_that_only_the_archive_knows_is_not_forked(desk: ReviewDesk, office: Office) -> None:
+def test_a_document_that_only_the_archive_knows_is_not_forked(workflow: ReviewWorkflow, office: Office) -> None:
     """Ledger gone, and the index has not caught up: what counts is in the archive."""
     first, second = [place for place in office.places() if place.segmentation == office.segmentations()[0]][:2]
-    finish(desk, ANNA, first, "5")
-    (written,) = desk.sign(ANNA, [first.segmentation])
+    finish(workflow, ANNA, first, "5")
+    (written,) = workflow.sign(ANNA, [first.segmentation])
     office.clock.pass_s(100)
     office.lose_ledger()
     office.index.remove([written.sop_instance_uid])
-    later = office.desk()
+    later = office.workflow()
     later.save(ANNA, Task(second), said(second, "2"), version=0, finish=True)
     later.sign(ANNA, [first.segmentation])
     (newest,) = current(office)
     assert ratings(newest) == {first.segment: "5", second.segment: "2"}
 
 
-def test_a_ledger_of_yesterday_does_not_bring_back_what_was_said_then(desk: ReviewDesk, office: Office) -> None:
+def test_a_ledger_of_yesterday_does_not_bring_back_what_was_said_then(workflow: ReviewWorkflow, office: Office) -> None:
     place = office.places()[0]
-    finish(desk, ANNA, place, "1")
+    finish(workflow, ANNA, place, "1")
     (row,) = office.ledger.drafts("anna")
     office.clock.pass_s(100)
-    desk.reopen(ANNA, Task(place))
-    finish(desk, ANNA, place, "5")
+    workflow.reopen(ANNA, Task(place))
+    finish(workflow, ANNA, place, "5")
     office.clock.pass_s(100)
-    desk.sign(ANNA, [place.segmentation])
+    workflow.sign(ANNA, [place.segmentation])
     # The backup: the draft as it was, and nothing of what was signed.
     office.lose_ledger()
     office.ledger.save_draft(row.mark.key, row.content, state=row.mark.state, version=0, now=row.mark.updated_at)
-    later = office.desk()
+    later = office.workflow()
     shown = later.draft(ANNA, Task(place))
-    assert (shown.content.rating, shown.status) == ("5", Status.SIGNED)
+    assert (shown.content.rating, shown.status) == ("5", DraftState.SIGNED)
     assert later.unsigned(ANNA) == []
     assert later.sign(ANNA, [place.segmentation]) == []
     assert len(office.documents()) == 1
@@ -284,30 +285,30 @@ def test_a_ledger_of_yesterday_does_not_bring_back_what_was_said_then(desk: Revi
 
 
 def test_a_document_that_was_deleted_in_the_archive_is_forgotten_and_can_be_signed_again(
-    desk: ReviewDesk, office: Office
+    workflow: ReviewWorkflow, office: Office
 ) -> None:
     place = office.places()[0]
-    finish(desk, ANNA, place)
-    (written,) = desk.sign(ANNA, [place.segmentation])
+    finish(workflow, ANNA, place)
+    (written,) = workflow.sign(ANNA, [place.segmentation])
     assert isinstance(office.archive, FolderArchive)
     office.archive.delete([written.sop_instance_uid])
     office.index.remove([written.sop_instance_uid])
-    later = office.desk()
+    later = office.workflow()
     assert later.forget_deleted() == 1
-    assert later.draft(ANNA, Task(place)).status is Status.DONE
+    assert later.draft(ANNA, Task(place)).status is DraftState.DONE
     office.clock.pass_s(10)
     assert len(later.sign(ANNA, [place.segmentation])) == 1
     assert len(office.documents()) == 1
 
 
 def test_a_segment_that_the_segmentation_does_not_have_costs_no_other_segmentation(
-    desk: ReviewDesk, office: Office
+    workflow: ReviewWorkflow, office: Office
 ) -> None:
     one, other = office.segmentations()
     good = next(place for place in office.places() if place.segmentation == other)
-    finish(desk, ANNA, good)
+    finish(workflow, ANNA, good)
     bad = SegmentRef(one, 1)
-    finish(desk, ANNA, bad)
+    finish(workflow, ANNA, bad)
     engine = create_engine(office.ledger_url)
     with engine.begin() as connection:
         changed = "replace(content, '\"segment_number\": 1,', '\"segment_number\": 999,')"
@@ -315,33 +316,33 @@ def test_a_segment_that_the_segmentation_does_not_have_costs_no_other_segmentati
         connection.execute(text(statement), {"uid": one})
     engine.dispose()
     with pytest.raises(InputError, match="999"):
-        desk.sign(ANNA, [one, other])
+        workflow.sign(ANNA, [one, other])
     assert [review_of(document).segmentation for document in office.documents()] == [other]
-    assert [entry.segmentation for entry in desk.unsigned(ANNA)] == [one]
+    assert [entry.segmentation for entry in workflow.unsigned(ANNA)] == [one]
 
 
-def test_a_segmentation_without_a_report_cannot_be_signed(desk: ReviewDesk) -> None:
+def test_a_segmentation_without_a_report_cannot_be_signed(workflow: ReviewWorkflow) -> None:
     with pytest.raises(InputError, match=r"1\.2\.3 has no report"):
-        desk.sign(ANNA, ["1.2.3"])
+        workflow.sign(ANNA, ["1.2.3"])
 
 
 def test_names_and_organizations_of_readers_stand_in_documents(office: Office) -> None:
     place = office.places()[0]
-    desk = office.desk(reviewer_organization="Hospital of Ö")
+    workflow = office.workflow(reviewer_organization="Hospital of Ö")
     nameless = replace(ANNA, name="", organization="")
-    finish(desk, nameless, place)
-    desk.sign(nameless, [place.segmentation])
+    finish(workflow, nameless, place)
+    workflow.sign(nameless, [place.segmentation])
     reviewer = review_of(office.documents()[0]).reviewer
     assert (reviewer.login, reviewer.name, reviewer.organization) == ("anna", "anna", "Hospital of Ö")
 
 
-def test_each_reader_has_a_chain_of_their_own(desk: ReviewDesk, office: Office) -> None:
+def test_each_reader_has_a_chain_of_their_own(workflow: ReviewWorkflow, office: Office) -> None:
     place = office.places()[0]
     for reader, rating in ((ANNA, "5"), (BEN, "1"), (ANNA, "4")):
         office.clock.pass_s(10)
-        desk.reopen(reader, Task(place))
-        finish(desk, reader, place, rating)
-        desk.sign(reader, [place.segmentation])
+        workflow.reopen(reader, Task(place))
+        finish(workflow, reader, place, rating)
+        workflow.sign(reader, [place.segmentation])
     assert sorted((review_of(one).reviewer.login, *ratings(one).values()) for one in current(office)) == [
         ("anna", "4"),
         ("ben", "1"),

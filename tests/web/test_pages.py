@@ -21,6 +21,7 @@ from segqa_dicom.inbox import Inbox
 from segqa_dicom.ledger import Ledger
 from segqa_dicom.model import SegmentRef
 from segqa_dicom.pictures import OpenCases, to_mm
+from segqa_dicom.reviews.workflow.signed_reviews import ReviewMemory
 from segqa_dicom.web import Readers, create_app
 from segqa_dicom.web.pages.guard import COOKIE, PROXY_HEADER
 from segqa_dicom.web.pages.routes import page_routes
@@ -69,7 +70,7 @@ def application(office: Office, stack: ExitStack, service: ServiceSettings) -> A
         settings=Settings(),
         service=service,
         findings_index=office.index,
-        readers=Readers(office.desk(**service.model_dump(exclude={"archive"})), cases, default_ruleset()),
+        readers=Readers(office.workflow(**service.model_dump(exclude={"archive"})), cases, default_ruleset()),
     )
 
 
@@ -158,6 +159,17 @@ def test_the_page_of_a_segment_has_its_words_and_pictures(client: Asking, office
     assert client.get(f"{pictures[1]}/axial/0?window=x&segmentation=1.2").status_code == 400
 
 
+def test_the_page_of_a_segment_looks_for_reviews_once(
+    client: Asking, office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+    learn = ReviewMemory.refresh
+    monkeypatch.setattr(ReviewMemory, "refresh", lambda memory: looks.append(1) or learn(memory))
+    place = office.places()[0]
+    assert client.get(f"/review/{place.segmentation}/{place.segment}").status_code == 200
+    assert len(looks) == 1
+
+
 def test_thumbnails_are_sent_once(client: Asking, office: Office) -> None:
     path = "/thumbnails/{0.segmentation}/{0.segment}".format(office.places()[0])
     first = client.get(path)
@@ -185,7 +197,7 @@ def test_a_draft_is_kept_as_typed_with_places_in_mm(client: Asking, office: Offi
     }
     saved = put(client, place, typed).json()
     assert (saved["version"], saved["status"]) == (1, "draft")
-    machine = next(row.machine for row in office.desk().worklist(ANNA, ALL, limit=1).rows)
+    machine = next(row.machine for row in office.workflow().worklist(ANNA, ALL, limit=1).rows)
     case = OpenCases(office.archive, folder=office.folder / "mm", limits=Settings().limits(), max_bytes=10**9)
     opened = case.open(machine.study, machine.ct_series)
     one, other = saved["content"]["findings"]
@@ -284,9 +296,9 @@ def test_how_to_sign_is_one_of_two_words(client: Asking) -> None:
 def test_an_adjudicator_sees_both_readers_side_by_side(start: Start, office: Office) -> None:
     place = office.places()[0]
     for reader, rating in ((ANNA, "5"), (BEN, "1")):
-        desk = office.desk()
-        finish(desk, reader, place, rating)
-        desk.sign(reader, [place.segmentation])
+        workflow = office.workflow()
+        finish(workflow, reader, place, rating)
+        workflow.sign(reader, [place.segmentation])
     client = start(reviewer="carl", adjudicators="carl")
     listed = client.get("/adjudicate").text
     assert "Anna Alpha" in listed
@@ -308,11 +320,11 @@ def test_statistics_are_shown_with_and_without_reviews(client: Asking, start: St
     assert "No signed reviews yet" in client.get("/agreement").text
     assert "No signed reviews yet" in client.get("/rules").text
     for reader, grades in ((ANNA, "53214"), (BEN, "43225")):
-        desk = office.desk()
+        workflow = office.workflow()
         places = [one for one in office.places() if one.segmentation == office.places()[0].segmentation][:12]
         for at, place in enumerate(places):
-            finish(desk, reader, place, grades[at % 5])
-        desk.sign(reader, [places[0].segmentation])
+            finish(workflow, reader, place, grades[at % 5])
+        workflow.sign(reader, [places[0].segmentation])
     page = client.get("/agreement").text
     assert "anna, ben" in page
     assert '<td class="n">12</td>' in page

@@ -4,24 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from segqa_dicom.assessment.model import Purpose, Review, ReviewFinding, SegmentReview
 from segqa_dicom.findings.segments import MachineSegment as MachineSegment
 from segqa_dicom.findings.segments import WorklistFilters as WorklistFilters
+from segqa_dicom.ledger import DraftState as DraftState
 from segqa_dicom.model import PointMm, SegmentRef
-
-
-class Status(StrEnum):
-    """How far one reader is with one segment."""
-
-    OPEN = "open"
-    DRAFT = "draft"
-    """Something was typed."""
-    DONE = "done"
-    """Finished by the reader (Enter), in no document yet."""
-    SIGNED = "signed"
-    """In a document, and not changed since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +37,7 @@ class WorklistRow:
 
     machine: MachineSegment
     task: Task
-    status: Status
+    status: DraftState
     readers: tuple[str, ...] = ()
     assigned_to: tuple[str, ...] = ()
     annotations: int = 0
@@ -127,7 +115,7 @@ class Draft:
 
     task: Task
     content: SegmentReview
-    status: Status = Status.OPEN
+    status: DraftState = DraftState.OPEN
     version: int = 0
 
 

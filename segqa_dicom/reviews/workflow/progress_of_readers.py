@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from segqa_dicom.assessment.model import Purpose, SegmentReview
 from segqa_dicom.ledger import DraftKey, DraftMark, DraftState
 from segqa_dicom.model import SegmentRef
-from segqa_dicom.reviews.workflow.model import SignedReview, Status, Task
+from segqa_dicom.reviews.workflow.model import SignedReview, Task
 from segqa_dicom.reviews.workflow.signed_reviews import key_of
 from segqa_dicom.reviews.workflow.timestamps import seconds_of
 
 _PLACES: dict[str, tuple[SegmentRef, ...]] = {}
 _MOST_PLACES = 5000
 """Documents of which it is kept."""
-_STATUS = {DraftState.DRAFT: Status.DRAFT, DraftState.DONE: Status.DONE, DraftState.SIGNED: Status.SIGNED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class Standing:
     signed : what that says about the segment; None if nothing
     """
 
-    status: Status
+    status: DraftState
     mark: DraftMark | None = None
     review: SignedReview | None = None
     signed: SegmentReview | None = None
@@ -49,21 +48,21 @@ class Standing:
     @property
     def is_of_document(self) -> bool:
         """Whether what counts is what the document says, not the draft."""
-        return self.status is Status.SIGNED or (self.mark is None and self.signed is not None)
+        return self.status is DraftState.SIGNED or (self.mark is None and self.signed is not None)
 
 
 def standing(mark: DraftMark | None, review: SignedReview | None, segment: int) -> Standing:
     """How far a reader is with one segment, by the draft and by the current document of the reading."""
     said = None if review is None else segments_of(review).get(segment)
     if mark is None:
-        return Standing(Status.OPEN if said is None else Status.SIGNED, None, review, said)
+        return Standing(DraftState.OPEN if said is None else DraftState.SIGNED, None, review, said)
     if said is not None and review is not None and _is_outdated(mark, review):
-        return Standing(Status.SIGNED, mark, review, said)
+        return Standing(DraftState.SIGNED, mark, review, said)
     if mark.state is DraftState.SIGNED and said is None:
         # Taken back by the document that it is in, or in one that is gone.
         is_taken_back = review is not None and mark.document == review.document
-        return Standing(Status.OPEN if is_taken_back else Status.DONE, mark, review)
-    return Standing(_STATUS[mark.state], mark, review, said)
+        return Standing(DraftState.OPEN if is_taken_back else DraftState.DONE, mark, review)
+    return Standing(mark.state, mark, review, said)
 
 
 def standings(marks: Iterable[DraftMark], reviews: Iterable[SignedReview]) -> dict[DraftKey, Standing]:
@@ -93,18 +92,18 @@ class Readings:
     """
 
     tasks: Mapping[SegmentRef, Task]
-    statuses: Mapping[SegmentRef, Status]
+    statuses: Mapping[SegmentRef, DraftState]
 
     def task(self, place: SegmentRef) -> Task:
         """What there is to do about a segment."""
         return self.tasks.get(place, Task(place))
 
-    def status(self, place: SegmentRef) -> Status:
+    def status(self, place: SegmentRef) -> DraftState:
         """How far that is."""
-        return self.statuses.get(place, Status.OPEN)
+        return self.statuses.get(place, DraftState.OPEN)
 
-    def places(self, *statuses: Status) -> set[SegmentRef]:
-        """Segments with one of these statuses; not `Status.OPEN`, which all others have."""
+    def places(self, *statuses: DraftState) -> set[SegmentRef]:
+        """Segments with one of these statuses; not `DraftState.OPEN`, which all others have."""
         return {place for place, status in self.statuses.items() if status in statuses}
 
 
@@ -119,13 +118,13 @@ def readings_of(
     reviews : all current ones of this reader
     repeats : numbers of the readings that are scheduled, by segment, in ascending order
     """
-    statuses: dict[SegmentRef, Status] = {}
-    again: dict[tuple[int, SegmentRef], Status] = {}
+    statuses: dict[SegmentRef, DraftState] = {}
+    again: dict[tuple[int, SegmentRef], DraftState] = {}
     for review in reviews:
         if review.review.purpose is Purpose.READING:
-            statuses.update(dict.fromkeys(places_of(review), Status.SIGNED))
+            statuses.update(dict.fromkeys(places_of(review), DraftState.SIGNED))
         elif review.review.purpose is Purpose.REPEAT:
-            again |= {(review.review.reading, place): Status.SIGNED for place in places_of(review)}
+            again |= {(review.review.reading, place): DraftState.SIGNED for place in places_of(review)}
     for key, one in found.items():
         place = SegmentRef(key.reading.segmentation, key.segment)
         if key.reading.purpose == Purpose.READING:
@@ -135,9 +134,9 @@ def readings_of(
     tasks: dict[SegmentRef, Task] = {}
     for place, numbers in repeats.items():
         for number in numbers:
-            statuses[place] = again.get((number, place), Status.OPEN)
+            statuses[place] = again.get((number, place), DraftState.OPEN)
             tasks[place] = Task(place, Purpose.REPEAT, number)
-            if statuses[place] is not Status.SIGNED:
+            if statuses[place] is not DraftState.SIGNED:
                 break
     return Readings(tasks, statuses)
 

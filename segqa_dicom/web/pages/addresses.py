@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from segqa_dicom.assessment.model import Purpose
 from segqa_dicom.model import SegmentRef
-from segqa_dicom.reviews.workflow.model import Status, Task, WorklistFilters
+from segqa_dicom.reviews.workflow.model import DraftState, Task, WorklistFilters
 from segqa_dicom.web.pages.rendering import VERDICTS
 from segqa_dicom.web.pages.viewer import root_path
 from segqa_dicom.web.problems import Problem
@@ -23,8 +23,8 @@ def filters_of(request: Request) -> WorklistFilters:
     for name, value in given.items():
         if len(value) > _LONGEST:
             raise Problem(400, f"{name} has more than {_LONGEST} characters")
-    if given["status"] not in ("", *Status):
-        raise Problem(400, f"status is one of {', '.join(Status)}")
+    if given["status"] not in ("", *DraftState):
+        raise Problem(400, f"status is one of {', '.join(DraftState)}")
     if given["verdict"] not in VERDICTS:
         raise Problem(400, f"verdict is one of {', '.join(name for name in VERDICTS if name)}")
     return WorklistFilters(

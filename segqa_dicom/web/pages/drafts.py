@@ -15,8 +15,9 @@ from segqa_dicom.assessment.model import Purpose, Reviewer
 from segqa_dicom.findings.worklist import machine_segment
 from segqa_dicom.model import SegmentRef
 from segqa_dicom.pictures import OpenCase, scene, to_mm
-from segqa_dicom.reviews.workflow.desk import DraftConflict, NotYours
+from segqa_dicom.reviews.workflow.drafts import DraftConflict
 from segqa_dicom.reviews.workflow.model import Draft, MachineCheck, MachineSegment, MachineView, Task, WorklistFilters
+from segqa_dicom.reviews.workflow.shared import NotYours
 from segqa_dicom.web.pages.addresses import filters_of, purpose_of, review_address, worklist_address
 from segqa_dicom.web.pages.guard import body_of, changing
 from segqa_dicom.web.pages.state import Pages, number_in, pages_of, reader_of, uid_in
@@ -120,7 +121,7 @@ async def put_draft(request: Request, _: Mapping[str, list[str]]) -> Response:
 
     def save() -> dict[str, Any]:
         content = content_from_json(_in_mm(request, pages, task.place, body.get("content")))
-        saved = draft_as_json(pages.desk.save(reader, task, content, version=version, finish=finish))
+        saved = draft_as_json(pages.workflow.save(reader, task, content, version=version, finish=finish))
         return {**saved, "next": _following(request, pages, reader, task, filters, then)} if then else saved
 
     try:
@@ -137,7 +138,7 @@ async def reopen(request: Request, _: Mapping[str, list[str]]) -> Response:
     """POST: go on with what was signed."""
     task, reader, pages = task_in(request), reader_of(request), pages_of(request)
     try:
-        draft = await run_in_threadpool(pages.desk.reopen, reader, task)
+        draft = await run_in_threadpool(pages.workflow.reopen, reader, task)
     except NotYours as error:
         raise Problem(403, str(error)) from error
     return JSONResponse(draft_as_json(draft), headers=_NO_STORE)
@@ -157,9 +158,9 @@ def _following(
     request: Request, pages: Pages, reader: Reviewer, task: Task, filters: WorklistFilters, then: str
 ) -> str:
     if task.purpose is Purpose.ADJUDICATION:
-        others = [one for one in pages.desk.adjudication_tasks(reader) if one.place != task.place]
+        others = [one for one in pages.workflow.adjudication_tasks(reader) if one.place != task.place]
         return review_address(request, others[0], filters) if others else f"{worklist_address(request, filters)}"
-    ask = pages.desk.next_task if then == "next" else pages.desk.previous_task
+    ask = pages.workflow.next_task if then == "next" else pages.workflow.previous_task
     return following_address(request, ask(reader, filters, task), filters)
 
 

@@ -20,11 +20,11 @@ from segqa_dicom.reviews.workflow.model import (
     Draft,
     MachineSegment,
     MachineView,
-    Progress,
     SignedReview,
     Task,
     WorklistFilters,
 )
+from segqa_dicom.reviews.workflow.workflow import OpenedSegment
 from segqa_dicom.viewer import document_link
 from segqa_dicom.web.pages.addresses import (
     address,
@@ -77,32 +77,22 @@ def _values(
     filters: WorklistFilters,
 ) -> dict[str, Any]:
     """All that the template needs. Blocks."""
-    desk = pages.desk
     machine = machine_in(request, place)
-    task = Task(place, purpose) if purpose is Purpose.ADJUDICATION else desk.task_of(reader, place)
-    draft = desk.draft(reader, task)
+    opened = pages.workflow.open_segment(reader, place, purpose, filters)
     view = pages.views.machine_view(place) or MachineView(machine)
     annotations = pages.views.annotations(place)
-    said = desk.visible_reviews(reader, task)
-    following = desk.next_task(reader, filters, task)
-    _preload(request, pages, machine, following)
-    links = {
-        "worklist": address(request, "/adjudicate")
-        if purpose is Purpose.ADJUDICATION
-        else worklist_address(request, filters),
-        "viewer": document_link(machine.study, machine.ct_series, root=root_path(request)),
-        "next": following_address(request, following, filters),
-        "previous": following_address(request, desk.previous_task(reader, filters, task), filters),
-    }
-    others, places = _others(said, pages.vocabulary)
+    _preload(request, pages, machine, opened.next)
+    links = _links(request, machine, opened, filters)
+    others, places = _others(opened.others, pages.vocabulary)
     before, after = _neighbours(request, place, filters)
+    placed = {"annotations": [_place_of(one.finding) for one in annotations], "others": places}
     return {
         "machine": machine,
         "view": view,
         "complaints": complaints(view),
-        "task": task,
-        "draft": draft,
-        "progress": _progress(pages, reader, filters),
+        "task": opened.task,
+        "draft": opened.draft,
+        "progress": opened.progress,
         "links": links,
         "vocabulary": pages.vocabulary,
         "keys": command_keys(pages.vocabulary),
@@ -111,14 +101,20 @@ def _values(
         "annotations": [_annotation(one, pages.vocabulary) for one in annotations],
         "before": before,
         "after": after,
-        "page": _page(request, pages, reader, machine, draft, filters, links)
-        | {
-            "places": {
-                "annotations": [_place_of(one.finding) for one in annotations],
-                "others": places,
-            },
-            "scene": _scene(request, place, draft),
-        },
+        "page": _page(request, pages, reader, machine, opened.draft, filters, links)
+        | {"places": placed, "scene": _scene(request, place, opened.draft)},
+    }
+
+
+def _links(
+    request: Request, machine: MachineSegment, opened: OpenedSegment, filters: WorklistFilters
+) -> dict[str, str]:
+    is_deciding = opened.task.purpose is Purpose.ADJUDICATION
+    return {
+        "worklist": address(request, "/adjudicate") if is_deciding else worklist_address(request, filters),
+        "viewer": document_link(machine.study, machine.ct_series, root=root_path(request)),
+        "next": following_address(request, opened.next, filters),
+        "previous": following_address(request, opened.previous, filters),
     }
 
 
@@ -166,10 +162,6 @@ def _preload(request: Request, pages: Pages, machine: MachineSegment, following:
     upcoming = machine_in(request, following.place)
     if upcoming.ct_series != machine.ct_series:
         pages.cases.preload(upcoming.study, upcoming.ct_series)
-
-
-def _progress(pages: Pages, reader: Reviewer, filters: WorklistFilters) -> Progress:
-    return pages.desk.worklist(reader, filters, limit=0, offset=0).progress
 
 
 def _neighbours(

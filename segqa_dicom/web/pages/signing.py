@@ -36,23 +36,23 @@ async def to_sign(request: Request) -> Response:
 @changing
 async def sign(request: Request, fields: Mapping[str, list[str]]) -> Response:
     """POST /sign: write documents of the segmentations that are named, and say what became of them."""
-    reader, desk = reader_of(request), pages_of(request).desk
+    reader, workflow = reader_of(request), pages_of(request).workflow
     segmentations = fields.get("segmentation", [])
     how = fields.get("how", ["signed"])[0]
     if how not in ("signed", "preliminary"):
         raise Problem(400, "how is signed or preliminary")
-    written = await run_in_threadpool(desk.sign, reader, segmentations, is_signed=how == "signed")
+    written = await run_in_threadpool(workflow.sign, reader, segmentations, is_signed=how == "signed")
     if not written and not segmentations:
         return RedirectResponse(address(request, "/sign"), 303)
     return await _sign_page(request, written)
 
 
 async def _sign_page(request: Request, written: Sequence[Written]) -> Response:
-    reader, desk, index = reader_of(request), pages_of(request).desk, state_of(request).findings
+    reader, workflow, index = reader_of(request), pages_of(request).workflow, state_of(request).findings
 
     def ask() -> tuple[list[Unsigned], dict[str, MachineSegment | None]]:
         uids = {one.segmentation for one in written}
-        return desk.unsigned(reader), {uid: machine_segment(index, SegmentRef(uid, 0)) for uid in uids}
+        return workflow.unsigned(reader), {uid: machine_segment(index, SegmentRef(uid, 0)) for uid in uids}
 
     unsigned, machines = await run_in_threadpool(ask)
     return await shown(
@@ -105,11 +105,11 @@ async def adjudicate(request: Request) -> Response:
 
     def ask() -> list[dict[str, Any]]:
         found = []
-        for task in pages.desk.adjudication_tasks(reader):
+        for task in pages.workflow.adjudication_tasks(reader):
             machine = machine_segment(index, task.place)
             said = [
                 {"name": shown_name(one.review.reviewer.name), **short_words(content, pages.vocabulary)}
-                for one, content in pages.desk.visible_reviews(reader, task)
+                for one, content in pages.workflow.visible_reviews(reader, task)
             ]
             if machine:
                 link = review_address(request, task, WorklistFilters())

@@ -17,8 +17,9 @@ from segqa_dicom.checks import RuleSet
 from segqa_dicom.errors import InputError, PeerError
 from segqa_dicom.model import SegmentRef
 from segqa_dicom.pictures import NoSuchPlane, NoSuchSegment, NothingToShow, OpenCases, Thumbnails
-from segqa_dicom.reviews.workflow.desk import NotYours, ReviewDesk
 from segqa_dicom.reviews.workflow.model import Annotation
+from segqa_dicom.reviews.workflow.shared import NotYours
+from segqa_dicom.reviews.workflow.workflow import ReviewWorkflow
 from segqa_dicom.web.pages.guard import token_of, with_token
 from segqa_dicom.web.pages.rendering import error_page, render
 from segqa_dicom.web.pages.users import Identify, shown_name
@@ -41,7 +42,7 @@ class Readers:
     rules_text : TOML of what the rule set changes
     """
 
-    desk: ReviewDesk
+    workflow: ReviewWorkflow
     cases: OpenCases
     ruleset: RuleSet
     rules_text: str = ""
@@ -62,9 +63,9 @@ class Pages:
     identify: Identify
 
     @property
-    def desk(self) -> ReviewDesk:
+    def workflow(self) -> ReviewWorkflow:
         """Where readers work."""
-        return self.readers.desk
+        return self.readers.workflow
 
     @property
     def cases(self) -> OpenCases:
@@ -94,11 +95,11 @@ def reader_of(request: Request) -> Reviewer:
 
 async def shown(request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
     """A page for a reader, with the token for changes and how much waits to be signed or decided."""
-    reader, desk = reader_of(request), pages_of(request).desk
+    reader, workflow = reader_of(request), pages_of(request).workflow
 
     def waiting() -> list[tuple[str, int]]:
-        to_sign = sum(len(one.segments) for one in desk.unsigned(reader))
-        return [("/sign", to_sign), ("/adjudicate", len(desk.adjudication_tasks(reader)))]
+        waiting = workflow.waiting(reader)
+        return [("/sign", waiting.to_sign), ("/adjudicate", waiting.to_adjudicate)]
 
     counts = await run_in_threadpool(waiting)
     name = shown_name(reader.name) or reader.login

@@ -55,7 +55,7 @@ async def agreement_json(request: Request) -> Response:
 
 
 def _report(request: Request) -> AgreementReport:
-    return _agreement(tuple(pages_of(request).desk.ratings()))
+    return _agreement(tuple(pages_of(request).workflow.ratings()))
 
 
 @lru_cache(maxsize=4)
@@ -91,7 +91,7 @@ async def proposal_toml(request: Request) -> Response:
 
 def _rules(request: Request) -> dict[str, Any]:
     pages, index = pages_of(request), state_of(request).findings
-    found = evidence(index, pages_of(request).desk.signed(), pages.ruleset.vocabulary)
+    found = evidence(index, pages_of(request).workflow.signed(), pages.ruleset.vocabulary)
     worths = rule_worth(found.sample)
     proposed = proposal(worths, pages.ruleset, sample=found.sample, outcomes=found.outcomes)
     return {
@@ -124,7 +124,7 @@ async def major_json(request: Request) -> Response:
 def _major(request: Request) -> list[MajorEdit]:
     """While reading is blind, by what the reader has said; adjudicators see all."""
     reader, service = reader_of(request), state_of(request).service
-    found = pages_of(request).desk.signed()
+    found = pages_of(request).workflow.signed()
     if service.blind and reader.login not in adjudicators_of(service):
         found = [one for one in found if one.review.reviewer.login == reader.login]
     return major_edits(found, state_of(request).findings, pages_of(request).vocabulary)

@@ -27,13 +27,13 @@ _MOST_SEGMENTATIONS = 200
 @page
 async def worklist(request: Request) -> Response:
     """GET /: the worklist, filtered as the address says."""
-    filters, reader, desk = filters_of(request), reader_of(request), pages_of(request).desk
+    filters, reader, workflow = filters_of(request), reader_of(request), pages_of(request).workflow
     offset = number_in({"offset": request.query_params.get("offset", "0")}, "offset")
     index = state_of(request).findings
 
     def ask() -> tuple[Any, Any, list[SegmentationSummary]]:
-        found = desk.worklist(reader, filters, limit=ROWS, offset=offset)
-        following = desk.next_task(reader, filters, None)
+        found = workflow.worklist(reader, filters, limit=ROWS, offset=offset)
+        following = workflow.next_task(reader, filters, None)
         return found, following, segmentations(index, WorklistFilters(study=filters.study))
 
     found, following, summaries = await run_in_threadpool(ask)
