@@ -23,7 +23,8 @@ from segqa_dicom.checks import Check, Outcome, Severity, all_rules
 from segqa_dicom.checks.finding import verdict_of
 from segqa_dicom.checks.registry import Scope, rule_titles
 from segqa_dicom.findings import FindingsIndex, read_document
-from segqa_dicom.findings.listing import find, parsed_filters
+from segqa_dicom.findings.filters import parsed_filters
+from segqa_dicom.findings.listing import find
 from segqa_dicom.findings.query import matching_documents
 from segqa_dicom.measures.results import Box, Components, Intensity, SegmentMeasures, Shape
 from segqa_dicom.model import CtRecord, Geometry, PatientStudy, Segment, SegmentationType, SegRecord, SliceRef

@@ -21,7 +21,8 @@ from benchmarks.warping import warped
 from segqa_dicom.model import Code, CodedStructure
 from segqa_dicom.phantoms import Phantom, PhantomStructure, torso, write_ct
 from segqa_dicom.phantoms.solids import paint, sphere
-from segqa_dicom.phantoms.torso import BODY_HALF_DEPTH_MM, BODY_HALF_WIDTH_MM, HEIGHT_MM
+from segqa_dicom.phantoms.structures import HEIGHT_MM
+from segqa_dicom.phantoms.torso import BODY_HALF_DEPTH_MM, BODY_HALF_WIDTH_MM
 
 Labels = NDArray[Any]
 Shape = tuple[int, int, int]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from segqa_dicom.reviews.exchange.tables import Table
     from segqa_dicom.reviews.statistics.agreement import AgreementReport, Group, Pair, Rating
-    from segqa_dicom.reviews.statistics.measures import Estimate
+    from segqa_dicom.reviews.statistics.estimates import Estimate
     from segqa_dicom.reviews.statistics.rule_performance import RuleWorth, Sample
 
 _EPILOG = """
@@ -151,7 +151,8 @@ def rules(
     """
     from segqa_dicom.reviews.statistics.rule_evidence import evidence
     from segqa_dicom.reviews.statistics.rule_performance import as_json as to_json
-    from segqa_dicom.reviews.statistics.rule_performance import difference, proposal, rule_worth
+    from segqa_dicom.reviews.statistics.rule_performance import rule_worth
+    from segqa_dicom.reviews.statistics.rule_set_proposal import difference, proposal
 
     with open_office(archive, ledger) as office:
         setup = office.setup if ruleset_file is None else replace(office.setup, ruleset_file=ruleset_file)

@@ -16,7 +16,8 @@ from segqa_dicom.errors import ConfigurationError, InputError
 
 if TYPE_CHECKING:
     from segqa_dicom.findings import FindingsIndex
-    from segqa_dicom.findings.listing import Filters, Row
+    from segqa_dicom.findings.filters import Filters
+    from segqa_dicom.findings.listing import Row
     from segqa_dicom.service import Setup
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -171,7 +172,7 @@ def _filled(setup: Setup) -> FindingsIndex:
 
 
 def _parsed(filters: dict[str, Sequence[str]], *, with_replaced: bool) -> Filters:
-    from segqa_dicom.findings.listing import parsed_filters
+    from segqa_dicom.findings.filters import parsed_filters
 
     given = [(name, value) for name, values in filters.items() for value in values]
     try:

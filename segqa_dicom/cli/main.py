@@ -9,8 +9,6 @@ import json
 import logging
 import os
 import sys
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +19,7 @@ from segqa_dicom.cli import terminal
 from segqa_dicom.cli.agreement import COMMANDS as COMMANDS_OF_AGREEMENT
 from segqa_dicom.cli.agreement import rules as worth_of_rules
 from segqa_dicom.cli.findings import COMMANDS as COMMANDS_OF_FINDINGS
+from segqa_dicom.cli.output import cost_table, say_what_was_left_out, say_where, tell_of_compiling, write_outputs
 from segqa_dicom.cli.reviews import COMMANDS as COMMANDS_OF_REVIEWS
 from segqa_dicom.cli.reviews import reviews
 from segqa_dicom.cli.service import COMMANDS
@@ -29,13 +28,9 @@ from segqa_dicom.errors import ConfigurationError, PeerError
 from segqa_dicom.local.processes import Processes
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
     from segqa_dicom.checks.ruleset import RuleSet
     from segqa_dicom.config import Settings
     from segqa_dicom.local.batch import Batch, ReviewedCase
-    from segqa_dicom.local.timing import StepCost
 
 DONE, SOME_NOT_REVIEWED, WRONG_USE = 0, 1, 2
 
@@ -175,16 +170,16 @@ def review(
                 console.print(case.table)
                 console.print()
             if case.costs:
-                console.print(_cost_table(case.files.name, case.costs))
+                console.print(cost_table(case.files.name, case.costs))
 
-        with terminal.progress(quiet=quiet, without_terminal=_tell_of_compiling) as progress:
+        with terminal.progress(quiet=quiet, without_terminal=tell_of_compiling) as progress:
             batch = run(paths, options, progress=progress, shown=shown, processes=processes)
-    _write_outputs(batch, options.ruleset, json_file, html_file)
+    write_outputs(batch, options.ruleset, json_file, html_file)
     if not quiet:
-        _say_what_was_left_out(batch, console)
-        _say_where(batch, out, html_file, console)
+        say_what_was_left_out(batch, console)
+        say_where(batch, out, html_file, console)
     if profile:
-        console.print(_cost_table("before the first case", batch.costs))
+        console.print(cost_table("before the first case", batch.costs))
     sys.exit(_exit_code(batch))
 
 
@@ -280,7 +275,7 @@ def selftest(paths: tuple[Path, ...], as_json: bool, ruleset_file: Path | None, 
     Each error is made alone, in one segmentation of the case, and reviewed with the others beside it; it counts as
     found if a rule that is there for it complains about the wrong structure and did not before. Nothing is written.
     """
-    with terminal.progress(quiet=quiet, without_terminal=_tell_of_compiling) as progress:
+    with terminal.progress(quiet=quiet, without_terminal=tell_of_compiling) as progress:
         from segqa_dicom.jit import is_compiled
         from segqa_dicom.selftest import run_selftest
 
@@ -303,31 +298,6 @@ def selftest(paths: tuple[Path, ...], as_json: bool, ruleset_file: Path | None, 
     sys.exit(DONE if result.is_complete else SOME_NOT_REVIEWED)
 
 
-def _cost_table(title: str, costs: Sequence[StepCost]) -> Table:
-    """Where the time went, step by step, and in all."""
-    from rich.table import Table
-
-    table = Table("step", title=title, title_justify="left")
-    for heading in ("wall s", "CPU s", "share of CPU", "peak RSS MB"):
-        table.add_column(heading, justify="right")
-    cpu_s = sum(cost.cpu_s for cost in costs)
-    for cost in costs:
-        share = f"{100 * cost.cpu_s / cpu_s:.0f} %" if cpu_s else ""
-        table.add_row(cost.step, f"{cost.wall_s:.3f}", f"{cost.cpu_s:.3f}", share, f"{cost.peak_rss_mb:.0f}")
-    table.add_section()
-    peak = max((cost.peak_rss_mb for cost in costs), default=0.0)
-    table.add_row("all", f"{sum(cost.wall_s for cost in costs):.3f}", f"{cpu_s:.3f}", "", f"{peak:.0f}")
-    return table
-
-
-def _tell_of_compiling(step: str, done: int, _total: int) -> None:
-    """The one step that takes unexpectedly long, told where there is no bar."""
-    from segqa_dicom.local.batch import COMPILING
-
-    if step == COMPILING and done == 0:
-        click.echo(f"{step} ...", err=True)
-
-
 def _settings() -> Settings:
     from segqa_dicom.config import Settings, from_environment
 
@@ -344,49 +314,6 @@ def _ruleset(path: Path | None) -> RuleSet:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"rule set {path} cannot be read: {error}") from error
     return ruleset_from_toml(text, path)
-
-
-def _write_outputs(batch: Batch, ruleset: RuleSet, json_file: str | None, html_file: Path | None) -> None:
-    if json_file is not None:
-        text = json.dumps(batch.json(ruleset), indent=2, allow_nan=False)
-        if json_file == "-":
-            click.echo(text)
-        else:
-            _write(Path(json_file), text + "\n")
-    if html_file is not None:
-        from segqa_dicom.report.html import render_not_reviewed, render_page
-
-        left_out = [(str(one.path), one.sop_instance_uid, one.reason) for one in batch.not_reviewed]
-        sections = [case.html for case in batch.cases if case.html]
-        _write(html_file, render_page([*sections, render_not_reviewed(left_out)] if left_out else sections))
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
-
-
-def _say_what_was_left_out(batch: Batch, console: Console) -> None:
-    """Segmentations by name; the rest by reason and number, because folders are full of other things."""
-    from rich.text import Text
-
-    for one in batch.segmentations_left_out:
-        console.print(Text(f"not reviewed: {one.path}: {one.reason}", style="bold red"))
-    others = [one for one in batch.not_reviewed if not one.is_segmentation]
-    for reason, count in Counter(one.reason for one in others).most_common(10):
-        first = next(one.path for one in others if one.reason == reason)
-        console.print(Text(f"not used: {count} x {reason} ({first}{', ...' if count > 1 else ''})", style="dim"))
-
-
-def _say_where(batch: Batch, out: Path, html_file: Path | None, console: Console) -> None:
-    documents = sum(len(case.json["documents"]) for case in batch.cases if case.json)
-    if documents:
-        console.print(f"{documents} SR documents in {out}")
-    if html_file is not None:
-        console.print(f"pictures and tables: {html_file}")
 
 
 def _exit_code(batch: Batch) -> int:

@@ -6,26 +6,22 @@ is the newer one.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from segqa_dicom.findings.failed_checks import failed_outcomes, reason_of, rules_of
+from segqa_dicom.findings.filters import VERDICTS
 from segqa_dicom.findings.index import FindingsIndex
-from segqa_dicom.findings.listing import VERDICTS, structures
+from segqa_dicom.findings.listing import structures
 from segqa_dicom.findings.schema import CURRENT, json_list
 from segqa_dicom.findings.segments import MachineSegment, WorklistFilters
-from segqa_dicom.model import Code, SegmentRef
+from segqa_dicom.model import SegmentRef
 from segqa_dicom.sr import codes
-from segqa_dicom.sr.ascii import clipped
-from segqa_dicom.sr.outcomes import OUTCOMES, SEVERITIES, RuleOutcome
 
 WHOLE_LABEL = "Whole segmentation"
-REASON_LENGTH = 300
-"""Characters of a reason: what does not fit is in the report."""
 _FEW_REPORTS = 30
 _RANKS = (*VERDICTS, "")
-_OUTCOME_RANKS = {"FAIL": 0, "WARN": 1, "NOTRUN": 2, "PASS": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +126,7 @@ def machine_segment(index: FindingsIndex, place: SegmentRef) -> MachineSegment |
         return found[0] if found else None
     with index.reading() as connection:
         for report in _reports(connection, filters):
-            failed = _failed(connection, [(report.number, 0)])[report.number, 0]
+            failed = failed_outcomes(connection, [(report.number, 0)])[report.number, 0]
             return MachineSegment(
                 place=place,
                 study=report.study,
@@ -139,8 +135,8 @@ def machine_segment(index: FindingsIndex, place: SegmentRef) -> MachineSegment |
                 structure="",
                 verdict=report.verdict,
                 risk=report.risk,
-                reason=_reason(failed),
-                rules=_rules(failed),
+                reason=reason_of(failed),
+                rules=rules_of(failed),
                 model=report.model,
                 report=report.uid,
             )
@@ -209,7 +205,7 @@ def _segments(
     rows: Sequence[tuple[str, int, int, int, int, float, int]],
 ) -> list[MachineSegment]:
     groups = [(row[3], row[4]) for row in rows]
-    outcomes = _failed(connection, groups)
+    outcomes = failed_outcomes(connection, groups)
     known = _structures(connection, {row[6] for row in rows})
     sources = _source_series(connection, groups)
     found = []
@@ -225,8 +221,8 @@ def _segments(
                 structure=name,
                 verdict=_RANKS[rank],
                 risk=risk,
-                reason=_reason(failed),
-                rules=_rules(failed),
+                reason=reason_of(failed),
+                rules=rules_of(failed),
                 model=report.model,
                 report=report.uid,
             )
@@ -320,8 +316,8 @@ def _rank(verdict: str) -> int:
 def _whole_reasons(connection: sqlite3.Connection, reports: Mapping[int, _Report]) -> dict[int, str]:
     """Why segmentations did not pass, by report."""
     bad = [number for number, report in reports.items() if report.verdict in ("unusable", "review")]
-    whole = _failed(connection, [(number, 0) for number in bad])
-    reasons = {number: _reason(whole[number, 0]) for number in bad if whole[number, 0]}
+    whole = failed_outcomes(connection, [(number, 0) for number in bad])
+    reasons = {number: reason_of(whole[number, 0]) for number in bad if whole[number, 0]}
     unexplained = [number for number in bad if number not in reasons]
     worst = connection.execute(
         "SELECT s.segmentation, s.segment, s.rank, s.document, s.number, -s.minus_risk, s.structure"
@@ -379,61 +375,3 @@ def _report(row: tuple[int, str, str, str, str, str, str, float, str, str | None
 
 
 # --------------------------------------------------------------------------------------------------- in words
-
-
-def rule_outcomes(
-    connection: sqlite3.Connection, groups: Sequence[tuple[int, int]]
-) -> dict[tuple[int, int], list[RuleOutcome]]:
-    """Outcomes of rules by (document, group); group 0 = the whole. Failed ones first, the worst at the top."""
-    rows = connection.execute(
-        "SELECT i.document, i.measurement_group, i.position, name.value, name.meaning, code.value, i.severity,"
-        " o.value, o.value_limit, COALESCE(o.unit, ''), o.x_mm, o.y_mm, o.z_mm, COALESCE(o.segments, '[]'),"
-        " COALESCE(message.value, '')"
-        " FROM json_each(?) AS wanted CROSS JOIN item i"
-        " ON i.document = json_extract(wanted.value, '$[0]')"
-        " AND i.measurement_group = json_extract(wanted.value, '$[1]') AND i.severity IS NOT NULL"
-        " CROSS JOIN concept name ON name.id = i.name CROSS JOIN concept code ON code.id = i.code"
-        " LEFT JOIN outcome o ON o.document = i.document AND o.measurement_group = i.measurement_group"
-        " AND o.position = i.position LEFT JOIN text message ON message.id = o.message"
-        " ORDER BY i.document, i.measurement_group, i.position",
-        (json_list(groups),),
-    )
-    found: dict[tuple[int, int], list[RuleOutcome]] = {group: [] for group in groups}
-    for document, group, position, name, meaning, outcome, severity, value, limit, unit, x, y, z, numbers, text in rows:
-        concept = Code(name, codes.SCHEME, meaning)
-        one = RuleOutcome(
-            position=position,
-            group=group,
-            rule=codes.rule_of(concept),
-            title=codes.rule_title(concept),
-            outcome=outcome,
-            severity=SEVERITIES[severity],
-            value=value,
-            limit=limit,
-            unit=unit,
-            location_mm=None if x is None else (x, y, z),
-            segments=tuple(json.loads(numbers)),
-            message=text,
-        )
-        found[document, group].append(one)
-    return {group: sorted(outcomes, key=_worst_first) for group, outcomes in found.items()}
-
-
-def _worst_first(one: RuleOutcome) -> tuple[bool, int]:
-    return not one.is_failed, _OUTCOME_RANKS.get(one.outcome, len(OUTCOMES))
-
-
-def _failed(
-    connection: sqlite3.Connection, groups: Sequence[tuple[int, int]]
-) -> dict[tuple[int, int], list[RuleOutcome]]:
-    found = rule_outcomes(connection, groups)
-    return {group: [one for one in outcomes if one.is_failed] for group, outcomes in found.items()}
-
-
-def _reason(failed: Sequence[RuleOutcome]) -> str:
-    reasons = [one.message or one.title or one.rule for one in failed]
-    return clipped("; ".join(dict.fromkeys(reasons)), REASON_LENGTH)
-
-
-def _rules(failed: Sequence[RuleOutcome]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(one.rule for one in failed))

@@ -18,9 +18,10 @@ from segqa_dicom import log
 from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.errors import InputError
 from segqa_dicom.inbox import Inbox
+from segqa_dicom.node.budget import Arrival, Budget
 from segqa_dicom.node.commitment import Commitments
 from segqa_dicom.node.contexts import Status, supported_contexts
-from segqa_dicom.node.guards import Arrival, Budget, GuardedProvider, GuardedSocket
+from segqa_dicom.node.guards import GuardedProvider, GuardedSocket
 from segqa_dicom.node.peers import AllowList
 from segqa_dicom.node.receiving import Receiver, Room
 from segqa_dicom.node.storing import status_of, stored

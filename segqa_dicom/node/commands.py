@@ -6,7 +6,7 @@ from io import BytesIO
 
 from pynetdicom.dimse_primitives import C_STORE
 
-from segqa_dicom.node.guards import ProtocolError
+from segqa_dicom.node.budget import ProtocolError
 
 STORE_REQUEST, _STORE_RESPONSE = 0x0001, 0x8001
 NO_DATA_SET = 0x0101

@@ -19,9 +19,10 @@ from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.errors import ConfigurationError
 from segqa_dicom.inbox import Inbox
 from segqa_dicom.node.association import House, NodeAssociation
+from segqa_dicom.node.budget import LIMIT_EXCEEDED_PDU, Arrival, Budget
 from segqa_dicom.node.commitment import Commitments
 from segqa_dicom.node.contexts import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from segqa_dicom.node.guards import LIMIT_EXCEEDED_PDU, Arrival, Budget, Gate
+from segqa_dicom.node.gate import Gate
 from segqa_dicom.node.peers import AllowList
 from segqa_dicom.node.receiving import PART_PREFIX, Room
 from segqa_dicom.node.waiting import IsHeld, WaitingInstances

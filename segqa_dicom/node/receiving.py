@@ -21,9 +21,9 @@ from pynetdicom.pdu_primitives import P_DATA
 from segqa_dicom.dicom.uids import normalised_uid
 from segqa_dicom.errors import InputError
 from segqa_dicom.inbox import Inbox
+from segqa_dicom.node.budget import IDLE_S, ProtocolError
 from segqa_dicom.node.commands import STORE_REQUEST, Command, store_response
 from segqa_dicom.node.contexts import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Status
-from segqa_dicom.node.guards import IDLE_S, ProtocolError
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association

@@ -2,6 +2,7 @@
 
 from segqa_dicom.phantoms.demo import demo_study
 from segqa_dicom.phantoms.dicom import write_ct, write_seg
-from segqa_dicom.phantoms.torso import Phantom, PhantomStructure, torso
+from segqa_dicom.phantoms.structures import PhantomStructure
+from segqa_dicom.phantoms.torso import Phantom, torso
 
 __all__ = ["Phantom", "PhantomStructure", "demo_study", "torso", "write_ct", "write_seg"]

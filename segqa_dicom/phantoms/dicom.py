@@ -15,7 +15,8 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from segqa_dicom.dicom.uids import stable_uid
 from segqa_dicom.model import Code, Geometry
-from segqa_dicom.phantoms.torso import Phantom, PhantomStructure
+from segqa_dicom.phantoms.structures import PhantomStructure
+from segqa_dicom.phantoms.torso import Phantom
 
 DATE, TIME = "20260101", "120000"
 """When phantoms were "made": nothing about them may depend on the clock."""

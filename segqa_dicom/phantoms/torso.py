@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from segqa_dicom.model import Code, CodedStructure, Geometry
-from segqa_dicom.model.codes import LEFT, RIGHT
+from segqa_dicom.model import Geometry
+from segqa_dicom.phantoms.soft_tissues import abdomen, chest, muscles, vessels
 from segqa_dicom.phantoms.solids import (
-    Solid,
     Vector,
     axial_geometry,
     box,
@@ -28,18 +27,14 @@ from segqa_dicom.phantoms.solids import (
     sphere,
     tube,
 )
+from segqa_dicom.phantoms.structures import AIR_HU, BONE_HU, FAT_HU, HEIGHT_MM, MUSCLE_HU, PhantomStructure, one
 
-HEIGHT_MM = 640.0
-"""From the upper thighs to the collar bones."""
 BODY_HALF_WIDTH_MM, BODY_HALF_DEPTH_MM = 172.0, 122.0
 SPINE_Y_MM = 52.0
-AIR_HU, FAT_HU, MUSCLE_HU, LUNG_HU, BONE_HU = -1000, -100, 50, -850, 450
 
 IN_SEVERAL_PIECES = ("costal_cartilages", "colon")
 """Structures that need not be one piece."""
 
-_CATEGORY = Code("91723000", "SCT", "Anatomical Structure")
-_SIDES = {"left": Code(LEFT, "SCT", "Left"), "right": Code(RIGHT, "SCT", "Right")}
 
 # SNOMED CT codes: TotalSegmentator's table (github.com/wasserth/TotalSegmentator, resources); DICOM PS3.16.
 _VERTEBRAE = {
@@ -81,16 +76,6 @@ _RIBS = (
     ("58830002", "Eleventh"),
     ("43993008", "Twelfth"),
 )
-
-
-@dataclass(frozen=True)
-class PhantomStructure:
-    """One structure: TotalSegmentator's label, codes, mean HU, and the solids that make it."""
-
-    label: str
-    codes: CodedStructure
-    hu: int
-    solids: tuple[Solid, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,23 +164,15 @@ def _outline(x: NDArray[np.float64], y: NDArray[np.float64], z: float, depth: fl
 # ------------------------------------------------------------------------------------------------- structures
 
 
-def _one(
-    label: str, code: str, meaning: str, hu: int, *solids: Solid | list[Solid], side: str = ""
-) -> PhantomStructure:
-    flat = tuple(part for solid in solids for part in (solid if isinstance(solid, list) else [solid]))
-    modifier = _SIDES.get(side)
-    return PhantomStructure(label, CodedStructure(_CATEGORY, Code(code, "SCT", meaning), modifier), hu, flat)
-
-
 def _structures() -> Iterator[PhantomStructure]:
     """In painting order: what comes first keeps its voxels."""
     yield from _spine()
     yield from _ribs()
     yield from _bones()
-    yield from _vessels()
-    yield from _abdomen()
-    yield from _muscles()
-    yield from _chest()
+    yield from vessels()
+    yield from abdomen()
+    yield from muscles()
+    yield from chest()
 
 
 def level_z_mm(level: str) -> float:
@@ -213,7 +190,7 @@ def _body_mm(level: str) -> tuple[float, float]:
 
 
 def _spine() -> Iterator[PhantomStructure]:
-    yield _one("spinal_cord", "2748008", "Spinal cord", 35, tube([(0, 79, 300), (0, 79, HEIGHT_MM)], 6))
+    yield one("spinal_cord", "2748008", "Spinal cord", 35, tube([(0, 79, 300), (0, 79, HEIGHT_MM)], 6))
     for level, code in _VERTEBRAE.items():
         z = level_z_mm(level)
         radius, half = _body_mm(level)
@@ -224,7 +201,7 @@ def _spine() -> Iterator[PhantomStructure]:
             (-17.0, 86.0, z),
             (-15.0, SPINE_Y_MM + 10, z),
         ]
-        yield _one(
+        yield one(
             f"vertebrae_{level}",
             code,
             f"{level} vertebra",
@@ -233,14 +210,14 @@ def _spine() -> Iterator[PhantomStructure]:
             tube(arch, 5.5 if level[0] == "T" else 6.0),
             tube([(0, 96, z), (0, 107, z - 3)], 4.5),
         )
-    yield _one("sacrum", "54735007", "Sacrum", BONE_HU - 220, ellipsoid((0, 74, 108), (46, 24, 42)))
+    yield one("sacrum", "54735007", "Sacrum", BONE_HU - 220, ellipsoid((0, 74, 108), (46, 24, 42)))
 
 
 def _ribs() -> Iterator[PhantomStructure]:
     for side, sign in (("left", 1.0), ("right", -1.0)):
         for number, (code, ordinal) in enumerate(_RIBS, start=1):
             line = rib_line(number, sign)
-            yield _one(f"rib_{side}_{number}", code, f"{ordinal} rib", BONE_HU, tube(line, 5.2), side=side)
+            yield one(f"rib_{side}_{number}", code, f"{ordinal} rib", BONE_HU, tube(line, 5.2), side=side)
 
 
 def rib_line(number: int, sign: float) -> list[Vector]:
@@ -258,16 +235,16 @@ def rib_line(number: int, sign: float) -> list[Vector]:
 
 
 def _bones() -> Iterator[PhantomStructure]:
-    yield _one("sternum", "56873002", "Sternum", BONE_HU - 150, box((0, -101, 490), (17, 6, 80)))
+    yield one("sternum", "56873002", "Sternum", BONE_HU - 150, box((0, -101, 490), (17, 6, 80)))
     cartilages = [
         part
         for sign in (1.0, -1.0)
         for number in range(2, 8)
         for part in tube([_beyond(number, sign), (sign * 26, -101, min(560, level_z_mm(f"T{number}") - 62))], 4.0)
     ]
-    yield _one("costal_cartilages", "50016007", "Costal cartilage", 120, cartilages)
+    yield one("costal_cartilages", "50016007", "Costal cartilage", 120, cartilages)
     for side, sign in (("left", 1.0), ("right", -1.0)):
-        yield _one(
+        yield one(
             f"clavicula_{side}",
             "51299004",
             "Clavicle",
@@ -275,7 +252,7 @@ def _bones() -> Iterator[PhantomStructure]:
             tube([(sign * 24, -84, 596), (sign * 80, -78, 612), (sign * 128, -40, 618)], 6),
             side=side,
         )
-        yield _one(
+        yield one(
             f"scapula_{side}",
             "79601000",
             "Scapula",
@@ -283,7 +260,7 @@ def _bones() -> Iterator[PhantomStructure]:
             ellipsoid((sign * 96, 84, 545), (36, 5.5, 58)),
             side=side,
         )
-        yield _one(
+        yield one(
             f"hip_{side}",
             "29836001",
             "Hip",
@@ -295,7 +272,7 @@ def _bones() -> Iterator[PhantomStructure]:
             tube([(sign * 70, 0, 62), (sign * 8, -48, 40)], 9),
             side=side,
         )
-        yield _one(
+        yield one(
             f"femur_{side}",
             "71341001",
             "Femur",
@@ -314,151 +291,6 @@ def _beyond(number: int, sign: float) -> Vector:
     return (end[0] + scale * step[0], end[1] + scale * step[1], end[2] + scale * step[2])
 
 
-def _vessels() -> Iterator[PhantomStructure]:
-    yield _one("aorta", "15825003", "Aorta", 160, tube([(16, 22, 560), (18, 21, 400), (12, 16, 216)], 10.5))
-    yield _one(
-        "inferior_vena_cava", "64131007", "Inferior vena cava", 140, tube([(-22, 18, 205), (-24, 16, 395)], 10.5)
-    )
-    yield _one("superior_vena_cava", "48345005", "Superior vena cava", 140, tube([(-30, -18, 465), (-28, -24, 560)], 9))
-    yield _one(
-        "portal_vein_and_splenic_vein", "110765007", "Portal vein and splenic vein", 150,
-        tube([(-42, -12, 318), (-8, -4, 302), (70, 20, 318)], 5.5),
-    )  # fmt: skip
-    yield _one(
-        "brachiocephalic_trunk", "12691009", "Brachiocephalic artery", 160, tube([(2, -10, 570), (-14, -22, 612)], 6)
-    )
-    for side, sign in (("left", 1.0), ("right", -1.0)):
-        yield _one(
-            f"iliac_artery_{side}", "73634005", "Common iliac artery", 160,
-            tube([(sign * 14 + 2, 8, 196), (sign * 46, -4, 140), (sign * 62, -14, 108)], 6), side=side,
-        )  # fmt: skip
-        yield _one(
-            f"iliac_vena_{side}", "46027005", "Common iliac vein", 140,
-            tube([(sign * 20 - 6, 26, 182), (sign * 50, 16, 140), (sign * 64, 6, 112)], 7), side=side,
-        )  # fmt: skip
-        yield _one(
-            f"common_carotid_artery_{side}", "32062004", "Common carotid artery", 160,
-            tube([(sign * 30, -8, 582), (sign * 30, -8, 660)], 5), side=side,
-        )  # fmt: skip
-        yield _one(
-            f"subclavian_artery_{side}", "36765005", "Subclavian artery", 160,
-            tube([(sign * 40, -14, 594), (sign * 74, -22, 604), (sign * 112, -18, 600)], 5), side=side,
-        )  # fmt: skip
-
-
-def _abdomen() -> Iterator[PhantomStructure]:
-    for side, sign in (("left", 1.0), ("right", -1.0)):
-        yield _one(
-            f"adrenal_gland_{side}",
-            "23451007",
-            "Adrenal gland",
-            30,
-            ellipsoid((sign * 46, 34, 344), (7, 10.5, 12)),
-            side=side,
-        )
-        yield _one(
-            f"kidney_{side}",
-            "64033007",
-            "Kidney",
-            110,
-            ellipsoid((sign * 64, 42, 272 if sign > 0 else 262), (26, 23, 52)),
-            side=side,
-        )
-    yield _one("gallbladder", "28231008", "Gallbladder", 10, ellipsoid((-52, -62, 272), (15, 15, 26)))
-    yield _one("pancreas", "15776009", "Pancreas", 80, tube([(-20, -14, 268), (20, -16, 284), (76, 4, 300)], 12))
-    yield _one("duodenum", "38848004", "Duodenum", 40, tube([(-42, -22, 292), (-50, -8, 250), (-10, -8, 228)], 12))
-    yield _one("esophagus", "32849002", "Esophagus", 35, tube([(-4, 20, HEIGHT_MM), (-4, 14, 420), (14, 4, 362)], 7.5))
-    yield _one(
-        "stomach",
-        "69695003",
-        "Stomach",
-        30,
-        ellipsoid((58, -36, 330), (44, 42, 46)),
-        ellipsoid((20, -60, 292), (46, 22, 22)),
-    )
-    yield _one("spleen", "78961009", "Spleen", 100, ellipsoid((104, 34, 332), (26, 38, 50)))
-    yield _one(
-        "liver",
-        "10200004",
-        "Liver",
-        95,
-        ellipsoid((-62, -8, 336), (70, 76, 66)),
-        ellipsoid((-5, -45, 345), (50, 40, 38)),
-    )
-    yield _one(
-        "colon", "71854001", "Colon", -20,
-        tube([(-104, 6, 128), (-110, 2, 250), (-96, -60, 248), (0, -84, 240), (96, -60, 256)], 16),
-        tube([(96, -60, 256), (108, 6, 268), (106, 10, 150), (60, 22, 96), (16, 34, 62)], 16),
-    )  # fmt: skip
-    yield _one("small_bowel", "30315005", "Small Intestine", 30, ellipsoid((0, -42, 172), (84, 44, 50)))
-    yield _one("urinary_bladder", "89837001", "Urinary bladder", 8, ellipsoid((0, -34, 78), (36, 32, 30)))
-    yield _one("prostate", "41216001", "Prostate", 45, ellipsoid((0, -22, 32), (20, 17, 15)))
-
-
-def _muscles() -> Iterator[PhantomStructure]:
-    for side, sign in (("left", 1.0), ("right", -1.0)):
-        yield _one(
-            f"iliopsoas_{side}",
-            "68455001",
-            "Iliopsoas muscle",
-            60,
-            tube([(sign * 42, 40, 296), (sign * 52, 34, 190), (sign * 78, -18, 96), (sign * 96, -20, 30)], 17),
-            side=side,
-        )
-        yield _one(
-            f"autochthon_{side}",
-            "244849004",
-            "Deep muscle of back",
-            55,
-            tube([(sign * 31, 88, 130), (sign * 30, 90, 620)], 14),
-            side=side,
-        )
-        yield _one(
-            f"gluteus_minimus_{side}",
-            "75297007",
-            "Gluteus minimus muscle",
-            58,
-            ellipsoid((sign * 116, 36, 116), (10, 26, 34)),
-            side=side,
-        )
-        yield _one(
-            f"gluteus_medius_{side}",
-            "78333006",
-            "Gluteus medius muscle",
-            58,
-            ellipsoid((sign * 132, 34, 128), (12, 38, 44)),
-            side=side,
-        )
-        yield _one(
-            f"gluteus_maximus_{side}",
-            "181674001",
-            "Gluteus maximus muscle",
-            52,
-            ellipsoid((sign * 84, 92, 62), (52, 18, 58)),
-            side=side,
-        )
-
-
-def _chest() -> Iterator[PhantomStructure]:
-    yield _one("trachea", "44567001", "Trachea", AIR_HU + 20, tube([(0, 2, HEIGHT_MM + 20), (0, 2, 500)], 8.5))
-    yield _one("heart", "80891009", "Heart", 150, ellipsoid((24, -38, 425), (54, 46, 46)))
-    yield _one("pulmonary_vein", "122972007", "Pulmonary vein", 150, tube([(-46, -4, 452), (52, -2, 452)], 7))
-    right = ellipsoid((-78, -8, 452), (54, 84, 158)).where(lambda _x, _y, z: z > 330)
-    left = ellipsoid((80, -8, 452), (52, 84, 158)).where(lambda _x, _y, z: z > 330)
-
-    def behind(_x: NDArray[np.float64], y: NDArray[np.float64], z: NDArray[np.float64]) -> NDArray[np.bool_]:
-        return z < 462 + 1.3 * y  # the oblique fissure runs from behind and above to the front and below
-
-    def above(_x: NDArray[np.float64], _y: NDArray[np.float64], z: NDArray[np.float64]) -> NDArray[np.bool_]:
-        return z > 462
-
-    for side, lung in (("left", left), ("right", right)):
-        yield _one(f"lung_lower_lobe_{side}", "90572001", "Lower lobe of lung", LUNG_HU, lung.where(behind), side=side)
-    yield _one("lung_upper_lobe_left", "45653009", "Upper lobe of lung", LUNG_HU, left, side="left")
-    yield _one("lung_upper_lobe_right", "45653009", "Upper lobe of lung", LUNG_HU, right.where(above), side="right")
-    yield _one("lung_middle_lobe_right", "72481006", "Middle lobe of right lung", LUNG_HU, right)
-
-
 def _nodules(count: int) -> list[PhantomStructure]:
     """Small spheres in the lungs, for phantoms with more structures than a torso has."""
     random = np.random.default_rng(1)
@@ -466,5 +298,5 @@ def _nodules(count: int) -> list[PhantomStructure]:
     for number in range(1, count + 1):
         sign = 1 if number % 2 else -1
         centre = (sign * random.uniform(55, 105), random.uniform(-60, 40), random.uniform(400, 560))
-        found.append(_one(f"nodule_{number}", "27925004", "Nodule", 40, sphere(centre, 6)))
+        found.append(one(f"nodule_{number}", "27925004", "Nodule", 40, sphere(centre, 6)))
     return found

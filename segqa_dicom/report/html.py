@@ -7,8 +7,8 @@ import hashlib
 import html
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -16,14 +16,34 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from segqa_dicom import __version__
-from segqa_dicom.checks import Check, Finding, Outcome, Severity, Verdict
+from segqa_dicom.checks import Finding, Outcome, Severity, Verdict
 from segqa_dicom.checks.finding import SEVERITY_ORDER
 from segqa_dicom.measures.results import PairComparison
 from segqa_dicom.model import Case, PointMm
-from segqa_dicom.rendering.finding_figure import colour_of, finding_picture, is_dashed
+from segqa_dicom.rendering.finding_figure import finding_picture
 from segqa_dicom.rendering.windows import Window, window_for
-from segqa_dicom.report.model import CaseReport, SegmentationReport, SegmentReport
-from segqa_dicom.report.wording import LOW_DICE, ct_name, disagrees
+from segqa_dicom.report.html_parts import (
+    SHADES,
+    Card,
+    Cell,
+    Draft,
+    Model,
+    Picture,
+    Row,
+    Statement,
+    Who,
+    cell,
+    disagreement,
+    distance,
+    identities,
+    is_located,
+    least,
+    merged,
+    model,
+    statement,
+)
+from segqa_dicom.report.model import CaseReport, SegmentReport
+from segqa_dicom.report.wording import ct_name, disagrees
 
 MAX_CARDS = 200
 """Findings shown per case; the rest is counted."""
@@ -32,106 +52,6 @@ MAX_ROWS = 500
 MAX_PICTURES_PER_CARD = 2
 NEAR_MM = 60.0
 """Places that are this close to each other are in one picture."""
-SHADES = (0.0, 0.2, 0.4, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
-"""Lower ends of the classes of Dice that the heat map tells apart."""
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A segmentation of the case as the page names it; `letter` stands for it in the heat map."""
-
-    number: int
-    letter: str
-    name: str
-    colour: str
-    dashed: bool
-    part: SegmentationReport
-    verdicts: Counter[Verdict]
-    failed_checks: int
-
-
-@dataclass(frozen=True, slots=True)
-class Who:
-    """A segmentation that a statement is about, and what is particular to it."""
-
-    number: int
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """What a rule says; the same words about several segmentations are one statement."""
-
-    severity: Severity
-    rule: str
-    title: str
-    message: str
-    value: float | None = None
-    limit: float | None = None
-    location: PointMm | None = None
-    who: tuple[Who, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """Three planes, and in words what they show."""
-
-    svg: Markup
-    place: str
-    window: str
-
-
-@dataclass(frozen=True)
-class Card:
-    """All that there is to say about one structure, one segmentation, or the CT.
-
-    risk : None for what is not about a single structure
-    focus : (index of segmentation, index of segment) of what it is about, those at fault first
-    """
-
-    subject: str
-    statements: tuple[Statement, ...]
-    focus: tuple[tuple[int, int], ...] = ()
-    risk: float | None = None
-    pictures: tuple[Picture, ...] = ()
-
-    @property
-    def severity(self) -> Severity:
-        """That of its worst statement."""
-        return self.statements[0].severity
-
-    @property
-    def blamed(self) -> tuple[int, ...]:
-        """Indices of the segmentations that are at fault, in the order of the case."""
-        return tuple(sorted({who.number for one in self.statements for who in one.who}))
-
-
-@dataclass(slots=True)
-class _Draft:
-    """A card while statements are gathered."""
-
-    subject: str
-    statements: list[Statement] = field(default_factory=list)
-    focus: list[tuple[int, int]] = field(default_factory=list)
-    risk: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One value of the heat map; `shade` is a class of `SHADES`, -1 where there is no value."""
-
-    text: str
-    shade: int
-    title: str
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One structure of the heat map."""
-
-    label: str
-    cells: tuple[Cell, ...]
-    mean: Cell
 
 
 def render_page(sections: Sequence[str]) -> str:
@@ -174,7 +94,7 @@ def render_case(report: CaseReport, case: Case, *, rule_titles: Mapping[str, str
             errors=sum(card.severity is Severity.ERROR for card in cards),
             cards=shown,
             left_cards=len(cards) - len(shown),
-            left_pictures=sum(not card.pictures and _is_located(card) for card in shown),
+            left_pictures=sum(not card.pictures and is_located(card) for card in shown),
             max_pictures=max_pictures,
             notes=notes[:MAX_ROWS],
             left_notes=max(len(notes) - MAX_ROWS, 0),
@@ -255,11 +175,11 @@ class _CaseBook:
 
     def __init__(self, report: CaseReport, case: Case, titles: Mapping[str, str]) -> None:
         self.report, self.case, self.titles = report, case, titles
-        self.models = tuple(_model(at, part) for at, part in enumerate(report.segmentations))
+        self.models = tuple(model(at, part) for at, part in enumerate(report.segmentations))
         self.number_of = {part.record.sop_instance_uid: at for at, part in enumerate(report.segmentations)}
         self.places: dict[str, list[tuple[int, int]]] = {}
         self.identity_of: dict[tuple[int, int], str] = {}
-        for place, identity in _identities(report):
+        for place, identity in identities(report):
             self.places.setdefault(identity, []).append(place)
             self.identity_of[place] = identity
         self.comparisons = sorted(report.comparisons, key=self._numbers)
@@ -276,7 +196,7 @@ class _CaseBook:
 
     def cards(self) -> list[Card]:
         """All complaints, worst first: by severity, then what is about more than one structure, then by risk."""
-        drafts: dict[str, _Draft] = {}
+        drafts: dict[str, Draft] = {}
         for at, finding in self._findings():
             if finding.is_failed:
                 self._add_finding(drafts, at, finding)
@@ -300,7 +220,7 @@ class _CaseBook:
             for finding in part.findings:
                 yield at, finding
 
-    def _add_finding(self, drafts: dict[str, _Draft], at: int | None, finding: Finding) -> None:
+    def _add_finding(self, drafts: dict[str, Draft], at: int | None, finding: Finding) -> None:
         numbers = [self.number_of[uid] for uid in finding.sop_instance_uids if uid in self.number_of]
         if at is not None and at not in numbers:
             numbers.insert(0, at)
@@ -310,12 +230,12 @@ class _CaseBook:
         if not subject:
             subject = "whole segmentation" if at is not None else "several segmentations" if numbers else "CT series"
         key = identities[0] if len(identities) == 1 else f"{subject} {finding.rule} {identities}"
-        draft = drafts.setdefault(key, _Draft(subject))
+        draft = drafts.setdefault(key, Draft(subject))
         draft.focus.extend(place for place in focus if place not in draft.focus)
         if len(identities) == 1:
             risks = [self.segment(place).risk for place in focus if place[0] in numbers]
             draft.risk = max([draft.risk or 0.0, *risks])
-        draft.statements.append(_statement(finding, self.titles, [Who(number) for number in numbers]))
+        draft.statements.append(statement(finding, self.titles, [Who(number) for number in numbers]))
 
     def _with_keys(self, keys: Sequence[str], numbers: Collection[int]) -> list[str]:
         """The structures with these keys, those of the segmentations in question if several share a key."""
@@ -335,20 +255,20 @@ class _CaseBook:
         places = sorted(self.places[identity], key=lambda place: place[0] not in numbers)
         return self.segment(places[0]).segment.label
 
-    def _add_segment(self, drafts: dict[str, _Draft], place: tuple[int, int]) -> None:
+    def _add_segment(self, drafts: dict[str, Draft], place: tuple[int, int]) -> None:
         segment, identity = self.segment(place), self.identity_of[place]
-        statements = [_statement(check, self.titles, [Who(place[0])]) for check in segment.failed_checks]
+        statements = [statement(check, self.titles, [Who(place[0])]) for check in segment.failed_checks]
         if disagrees(segment):
-            statements.append(_disagreement(segment, place[0]))
+            statements.append(disagreement(segment, place[0]))
         if not statements:
             return
-        draft = drafts.setdefault(identity, _Draft(segment.segment.label))
+        draft = drafts.setdefault(identity, Draft(segment.segment.label))
         draft.statements.extend(statements)
         draft.risk = max(draft.risk or 0.0, segment.risk)
         draft.focus.extend(one for one in self.places[identity] if one not in draft.focus)
 
-    def _finished(self, draft: _Draft) -> Card:
-        statements = sorted(_merged(draft.statements), key=lambda one: SEVERITY_ORDER[one.severity])
+    def _finished(self, draft: Draft) -> Card:
+        statements = sorted(merged(draft.statements), key=lambda one: SEVERITY_ORDER[one.severity])
         card = Card(draft.subject, tuple(statements), risk=draft.risk)
         worst = [who.number for who in statements[0].who]
         order = {number: rank for rank, number in enumerate(dict.fromkeys([*worst, *card.blamed]))}
@@ -363,7 +283,7 @@ class _CaseBook:
         for one in card.statements:
             if one.location is None:
                 continue
-            near = [numbers for spot, numbers in found if _distance(spot, one.location) <= NEAR_MM]
+            near = [numbers for spot, numbers in found if distance(spot, one.location) <= NEAR_MM]
             if near:
                 near[0].extend(who.number for who in one.who)
             else:
@@ -416,11 +336,11 @@ class _CaseBook:
         for at, finding in self._findings():
             if finding.outcome is not Outcome.PASS and not finding.is_failed:
                 who = [Who(at)] if at is not None else []
-                yield ("whole segmentation" if at is not None else "case"), _statement(finding, self.titles, who)
+                yield ("whole segmentation" if at is not None else "case"), statement(finding, self.titles, who)
         for (at, _), segment in ((place, self.segment(place)) for place in self.identity_of):
             for check in segment.checks:
                 if check.outcome.is_violation and not check.is_failed:
-                    yield segment.segment.label, _statement(check, self.titles, [Who(at)])
+                    yield segment.segment.label, statement(check, self.titles, [Who(at)])
 
     def heat_map(self) -> list[Row]:
         """One row per structure, one cell per pair; those on which a pair agrees least first."""
@@ -433,19 +353,19 @@ class _CaseBook:
             for one in pair.segments:
                 identity = self.identity_of[at, index_of[at][one.reference_segment]]
                 found.setdefault(identity, {})[column] = one.dice
-        ordered = sorted(found.items(), key=lambda row: (*_least(row[1].values()), self.label(row[0])))
+        ordered = sorted(found.items(), key=lambda row: (*least(row[1].values()), self.label(row[0])))
         return [self._row(identity, values) for identity, values in ordered]
 
     def _row(self, identity: str, values: Mapping[int, float | None]) -> Row:
         known = [value for value in values.values() if value is not None]
         mean = sum(known) / len(known) if known else None
         cells = tuple(self._cell(identity, values, column) for column in range(len(self.pairs)))
-        return Row(self.label(identity), cells, _cell(mean, f"mean of {len(known)} pairs"))
+        return Row(self.label(identity), cells, cell(mean, f"mean of {len(known)} pairs"))
 
     def _cell(self, identity: str, values: Mapping[int, float | None], column: int) -> Cell:
         names = f"{self.pairs[column][0].name} and {self.pairs[column][1].name}"
         if column in values:
-            return _cell(values[column], names)
+            return cell(values[column], names)
         having = {at for at, _ in self.places[identity]}
         missing = [model.name for model in self.pairs[column] if model.number not in having]
         reason = f"not in {' nor in '.join(missing)}" if missing else "not compared: several segments have this code"
@@ -469,64 +389,6 @@ class _CaseBook:
         return [(self.models[place[0]], self.segment(place)) for place in chosen]
 
 
-def _model(at: int, part: SegmentationReport) -> Model:
-    letter = chr(ord("A") + at) if at < 26 else str(at + 1)
-    name = part.record.series_description or f"{part.record.model_name} {part.record.model_version}".strip()
-    verdicts = Counter(segment.verdict for segment in part.segments)
-    failed = sum(len(segment.failed_checks) for segment in part.segments)
-    name = name or part.record.sop_instance_uid
-    return Model(at, letter, name, colour_of(at), is_dashed(at), part, verdicts, failed)
-
-
-def _identities(report: CaseReport) -> Iterator[tuple[tuple[int, int], str]]:
-    """What says that segments of two segmentations are the same structure, for (segmentation, segment) indices.
-
-    The key; with the label if a segmentation has several segments of that key; nothing shared if there is no code.
-    """
-    repeated = {
-        key
-        for part in report.segmentations
-        for key, count in Counter(one.structure_key for one in part.segments).items()
-        if count > 1
-    }
-    for at, part in enumerate(report.segmentations):
-        for index, one in enumerate(part.segments):
-            key, label = one.structure_key, re.sub(r"[^a-z0-9]+", " ", one.segment.label.lower()).strip()
-            if not key.strip("|"):
-                yield (at, index), f"uncoded {at} {index}"
-            else:
-                yield (at, index), f"{key} {label}" if key in repeated else key
-
-
-def _statement(one: Check | Finding, titles: Mapping[str, str], who: Iterable[Who]) -> Statement:
-    title = titles.get(one.rule, "")
-    return Statement(one.severity, one.rule, title, one.message, one.value, one.limit, one.location_mm, tuple(who))
-
-
-def _disagreement(segment: SegmentReport, at: int) -> Statement:
-    message = f"mean Dice against the other segmentations below {LOW_DICE:g}"
-    who = Who(at, f"{segment.mean_dice:.2f}")
-    return Statement(Severity.WARNING, "", "Disagreement", message, who=(who,))
-
-
-def _merged(statements: Iterable[Statement]) -> list[Statement]:
-    """Statements with the same words as one about all of their segmentations; each keeps its first place."""
-    found: dict[tuple[str, Severity, str], Statement] = {}
-    for one in statements:
-        key = one.rule, one.severity, one.message
-        known = found.get(key)
-        found[key] = (
-            one
-            if known is None
-            else replace(
-                known,
-                who=(*known.who, *(who for who in one.who if who not in known.who)),
-                location=known.location or one.location,
-            )
-        )
-    return list(found.values())
-
-
 def _illustrated(cards: Sequence[Card], book: _CaseBook, max_pictures: int) -> list[Card]:
     """The cards with pictures, as many as there may be."""
     left, found = max_pictures, []
@@ -535,24 +397,3 @@ def _illustrated(cards: Sequence[Card], book: _CaseBook, max_pictures: int) -> l
         left -= len(spots)
         found.append(replace(card, pictures=tuple(book.picture(card, spot, blamed) for spot, blamed in spots)))
     return found
-
-
-def _is_located(card: Card) -> bool:
-    return any(one.location is not None for one in card.statements)
-
-
-def _distance(one: PointMm, other: PointMm) -> float:
-    """Largest difference of a coordinate: what decides whether both are in one picture."""
-    return max(abs(a - b) for a, b in zip(one, other, strict=True))
-
-
-def _least(values: Iterable[float | None]) -> tuple[float, float]:
-    known = [value for value in values if value is not None]
-    return (min(known), sum(known) / len(known)) if known else (2.0, 2.0)
-
-
-def _cell(value: float | None, names: str) -> Cell:
-    if value is None:
-        return Cell("–", -1, f"undefined: both are empty ({names})")
-    shade = sum(value >= low for low in SHADES) - 1
-    return Cell(f"{value:.2f}", max(shade, 0), f"Dice {value:.4f} ({names})")

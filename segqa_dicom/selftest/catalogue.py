@@ -2,74 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import pairwise
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-from scipy import ndimage
 
 from segqa_dicom.anatomy import Group, Side, opposite_key
 from segqa_dicom.model import CtVolume, Segmentation
-from segqa_dicom.model.segmentation import LabelArray
 from segqa_dicom.phantoms import errors
 from segqa_dicom.selftest.edit import (
     Part,
     chain,
-    is_one_piece,
     parts_of,
-    with_copy,
     with_names_of,
     with_number,
-    with_overlap,
     with_voxels,
     without,
 )
 from segqa_dicom.selftest.injection import Changed, Injection, in_model
 from segqa_dicom.selftest.objects import drop_referenced_instance, rotate_frame_order
-
-LIVER, SPLEEN = "10200004.SCT|||", "78961009.SCT|||"
-KIDNEY_LEFT, KIDNEY_RIGHT = KIDNEYS = "64033007.SCT|7771000.SCT||", "64033007.SCT|24028007.SCT||"
-ADRENALS = "23451007.SCT|7771000.SCT||", "23451007.SCT|24028007.SCT||"
-STOMACH, BLADDER = "69695003.SCT|||", "89837001.SCT|||"
-LOWER_LOBES = "90572001.SCT|7771000.SCT||", "90572001.SCT|24028007.SCT||"
-ORGANS = (LIVER, SPLEEN, KIDNEY_LEFT, KIDNEY_RIGHT)
-T8, L4, RIB_7 = 15, 23, 7
-"""Levels (`structures.toml`) where errors of chains are made if they are there: in the middle of them."""
-
-BODY_HU = -300
-"""From here on a voxel counts as body when a way out of it is looked for."""
-ISLAND_ML, ISLAND_VOXELS = 0.06, 3
-"""Size of an island at most: larger ones are parts (rule T1)."""
-ISLAND_DISTANCE = 6
-"""Voxels between an island and its structure at least."""
-
-LOBE_PIECE_VOXELS = 5
-"""Voxels across of a piece of lung in the abdomen."""
-
+from segqa_dicom.selftest.parts import (
+    ADRENALS,
+    BLADDER,
+    KIDNEY_LEFT,
+    KIDNEYS,
+    LIVER,
+    LOWER_LOBES,
+    RIB_7,
+    STOMACH,
+    T8,
+    changed_parts,
+    of_one,
+)
+from segqa_dicom.selftest.voxel_injections import (
+    add_island,
+    cut_off,
+    dilate,
+    displace,
+    drop_slice,
+    duplicate,
+    erode,
+    hollow,
+    leak,
+    lobe_below_lung,
+    mixed_tissue,
+    overlap,
+)
 
 # ------------------------------------------------------------------------------------------------- who is fit for it
-
-
-def _organ(segmentation: Segmentation, *wanted: str, complete: bool = True, large: bool = True) -> Part | None:
-    """The first of the wanted structures that is large and in one piece, else the largest organ, else of all.
-
-    In one piece, because what is in pieces already has complaints that the injected error would hide behind.
-    complete, large : False = it may be cut off by the scan, or small
-    """
-    fit = [part for part in parts_of(segmentation) if part.known.components == 1 and (part.is_large or not large)]
-    order = sorted(
-        (part for part in fit if part.is_complete or not complete),
-        key=lambda part: (
-            wanted.index(part.key) if part.key in wanted else len(wanted),
-            part.known.group is not Group.ORGAN,
-            -part.box_size,
-        ),
-    )
-    return next((part for part in order if is_one_piece(segmentation, part)), None)
 
 
 def _neighbours(levels: dict[int, Part], wanted: int) -> tuple[Part, Part] | None:
@@ -84,15 +62,6 @@ def _neighbours(levels: dict[int, Part], wanted: int) -> tuple[Part, Part] | Non
         if {level, level + 1} <= complete and part.layer == levels[level + 1].layer
     ]
     return min(found, key=lambda entry: entry[:2])[2:] if found else None
-
-
-def _changed(segmentation: Segmentation, parts: Sequence[Part]) -> Changed:
-    return Changed(segmentation, frozenset(part.key for part in parts), " and ".join(part.label for part in parts))
-
-
-def _of_one(part: Part, segmentation: Segmentation, change: Callable[[LabelArray], NDArray[Any]]) -> Changed:
-    """A change of the voxels of one structure."""
-    return _changed(with_voxels(segmentation, part.layer, change), [part])
 
 
 # ------------------------------------------------------------------------------------------------- sides and names
@@ -117,7 +86,7 @@ def _swap_pair(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
     left = max(lefts, key=lambda part: (part.key == KIDNEY_LEFT, part.box_size))
     right = by_key[opposite_key(left.key) or ""]
     names = {left.index: right.index, right.index: left.index}
-    return _changed(with_names_of(segmentation, names), [left, right])
+    return changed_parts(with_names_of(segmentation, names), [left, right])
 
 
 def _exchange(
@@ -129,7 +98,7 @@ def _exchange(
         return None
     one, other = (by_key[key] for key in keys)
     names = {one.index: other.index, other.index: one.index}
-    return _changed(with_names_of(segmentation, names, labels=labels), [one, other])
+    return changed_parts(with_names_of(segmentation, names, labels=labels), [one, other])
 
 
 # ------------------------------------------------------------------------------------------------- chains
@@ -156,7 +125,7 @@ def _merge_levels(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
         return None
     upper, lower = pair
     change = partial(errors.merge, into=lower.value, other=upper.value)
-    return _changed(without(with_voxels(segmentation, upper.layer, change), upper.index), pair)
+    return changed_parts(without(with_voxels(segmentation, upper.layer, change), upper.index), pair)
 
 
 def _cut_level(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
@@ -164,7 +133,7 @@ def _cut_level(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
     pair = _neighbours(chain(parts_of(segmentation), Group.VERTEBRA), T8)
     if pair is None:
         return None
-    return _of_one(pair[0], segmentation, partial(errors.cut_off, value=pair[0].value, share=2 / 3))
+    return of_one(pair[0], segmentation, partial(errors.cut_off, value=pair[0].value, share=2 / 3))
 
 
 def _cut_rib(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
@@ -174,7 +143,7 @@ def _cut_rib(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
         pair = _neighbours(chain(parts, Group.RIB, side), RIB_7)
         if pair is not None:
             change = partial(errors.take_piece, of=pair[0].value, to=pair[1].value)
-            return _changed(with_voxels(segmentation, pair[0].layer, change), pair)
+            return changed_parts(with_voxels(segmentation, pair[0].layer, change), pair)
     return None
 
 
@@ -207,153 +176,6 @@ def _remove_rib(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
 # ------------------------------------------------------------------------------------------------- voxels
 
 
-def _add_island(segmentation: Segmentation, ct: CtVolume) -> Changed | None:
-    """A few stray voxels of an organ, within the body and apart from it, where nothing else is."""
-    part = _organ(segmentation, *ORGANS, complete=False)
-    if part is None:
-        return None
-    start = _free_place(segmentation.layers[part.layer], part, ct, around=2 * ISLAND_VOXELS + 1)
-    if start is None:
-        return None
-    size = (1, 1, min(max(int(ISLAND_ML / ct.geometry.voxel_volume_ml), 1), ISLAND_VOXELS))
-    return _of_one(part, segmentation, partial(errors.add_island, value=part.value, start=start, size=size))
-
-
-def _free_place(layer: LabelArray, part: Part, ct: CtVolume, *, around: int) -> tuple[int, int, int] | None:
-    """The nearest place in the middle slice of a structure that is free, in the body, and not above or below it.
-
-    around : voxels across that have to be free
-    """
-    middle = (part.box[0].start + part.box[0].stop) // 2
-    free = ndimage.minimum_filter((layer[middle] == 0) & (ct.hu[middle] > BODY_HU), size=around)
-    away = ndimage.distance_transform_edt(~(layer == part.value).any(axis=0))
-    fit = free & (away >= ISLAND_DISTANCE)
-    if not fit.any():
-        return None
-    row, column = np.unravel_index(int(np.argmin(np.where(fit, away, np.inf))), fit.shape)
-    return middle, int(row), int(column)
-
-
-def _drop_slice(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
-    """An organ missing in its middle slice."""
-    part = _organ(segmentation, *ORGANS, complete=False)
-    if part is None:
-        return None
-    index = (part.box[0].start + part.box[0].stop) // 2
-    return _of_one(part, segmentation, partial(errors.drop_slice, value=part.value, index=index))
-
-
-def _leak(segmentation: Segmentation, ct: CtVolume) -> Changed | None:
-    """An organ that grows to its side until half of what it gains lies outside the body."""
-    part = _organ(segmentation, SPLEEN, *ORGANS, complete=False)
-    if part is None:
-        return None
-    middle = (part.box[0].start + part.box[0].stop) // 2
-    row = (part.box[1].start + part.box[1].stop) // 2
-    body = np.flatnonzero(ct.hu[middle, row] > BODY_HU)
-    columns = part.box[2]
-    to_right = int(body[-1]) - columns.stop if len(body) else 0
-    to_left = columns.start - int(body[0]) if len(body) else 0
-    by = to_right + 20 if to_right <= to_left else -(to_left + 20)
-    change = partial(errors.leak, value=part.value, rows=0, columns=by, over_others=False)
-    return _of_one(part, segmentation, change)
-
-
-def _hollow(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
-    """Nothing left of an organ but its wall, if it is thick enough to have an inside."""
-    part = _organ(segmentation, *ORGANS)
-    if part is None or part.key not in ORGANS:
-        return None
-    return _of_one(part, segmentation, partial(errors.hollow, value=part.value))
-
-
-def _one_of(segmentation: Segmentation, wanted: tuple[str, ...], *, large: bool = True) -> Part | None:
-    """A complete one of some organs that come in pairs, so that there is one to compare it with."""
-    part = _organ(segmentation, *wanted, large=large)
-    return part if part is not None and part.key in wanted else None
-
-
-def _erode(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
-    """A kidney two voxels smaller on all sides."""
-    part = _one_of(segmentation, KIDNEYS)
-    return None if part is None else _of_one(part, segmentation, partial(errors.erode, value=part.value, voxels=2))
-
-
-def _dilate(segmentation: Segmentation, _ct: CtVolume, *, wanted: tuple[str, ...]) -> Changed | None:
-    """One of a pair two voxels larger on all sides."""
-    part = _one_of(segmentation, wanted, large=False)
-    return None if part is None else _of_one(part, segmentation, partial(errors.dilate, value=part.value, voxels=2))
-
-
-def _displace(segmentation: Segmentation, ct: CtVolume) -> Changed | None:
-    """A kidney 8 cm nearer to the head or the feet, among other tissue."""
-    part = _one_of(segmentation, KIDNEYS)
-    if part is None:
-        return None
-    slices, end = round(80 / ct.geometry.slice_spacing_mm), ct.geometry.shape[0]
-    for by in (slices, -slices):
-        if part.box[0].start + by > 0 and part.box[0].stop + by < end:
-            return _of_one(part, segmentation, partial(errors.displace, value=part.value, by=(by, 0, 0)))
-    return None
-
-
-def _cut_off(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
-    """Two thirds of an organ not segmented."""
-    part = _organ(segmentation, *ORGANS)
-    return None if part is None else _of_one(part, segmentation, partial(errors.cut_off, value=part.value, share=2 / 3))
-
-
-def _overlap(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
-    """A kidney and what it grew into by three voxels, which both claim now."""
-    parts = parts_of(segmentation)
-    part = _organ(segmentation, *KIDNEYS, *ORGANS, complete=False)
-    if part is None:
-        return None
-
-    def grown(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        return np.asarray(errors.dilate(mask.astype(np.uint8), 1, voxels=3) > 0)
-
-    changed = with_overlap(segmentation, part.index, grown)
-    mask = changed.layers[-1] > 0
-    shared = {
-        (number, int(value)) for number, layer in enumerate(segmentation.layers) for value in np.unique(layer[mask])
-    }
-    others = [one for one in parts if (one.layer, one.value) in shared and one is not part]
-    return replace(_changed(changed, [part, *others]), what=part.label)
-
-
-def _mixed_tissue(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
-    """The back of a lobe of the lung given to the liver."""
-    by_key = {part.key: part for part in parts_of(segmentation) if part.is_complete}
-    liver, lobe = by_key.get(LIVER), by_key.get(LOWER_LOBES[1])
-    if liver is None or lobe is None or liver.layer != lobe.layer:
-        return None
-    change = partial(errors.take_piece, of=lobe.value, to=liver.value)
-    return _changed(with_voxels(segmentation, liver.layer, change), [liver, lobe])
-
-
-def _lobe_below_lung(segmentation: Segmentation, ct: CtVolume) -> Changed | None:
-    """A piece of a lower lobe of the lung beside the lowest lumbar vertebra."""
-    parts = parts_of(segmentation)
-    lobes = [part for part in parts if part.key in LOWER_LOBES and is_one_piece(segmentation, part)]
-    lowest = next((part for part in parts if part.known.level == L4 and part.known.group is Group.VERTEBRA), None)
-    if not lobes or lowest is None or lowest.layer != lobes[0].layer:
-        return None
-    start = _free_place(segmentation.layers[lowest.layer], lowest, ct, around=LOBE_PIECE_VOXELS)
-    if start is None:
-        return None
-    half = LOBE_PIECE_VOXELS // 2
-    size = (1, LOBE_PIECE_VOXELS, LOBE_PIECE_VOXELS)
-    corner = (start[0], start[1] - half, start[2] - half)
-    return _of_one(lobes[0], segmentation, partial(errors.add_island, value=lobes[0].value, start=corner, size=size))
-
-
-def _duplicate(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
-    """An organ a second time, as a segment of its own."""
-    part = _organ(segmentation, *ORGANS, complete=False)
-    return None if part is None else _changed(with_copy(segmentation, part.index, f"{part.label} 2"), [part])
-
-
 def _gap_in_numbers(segmentation: Segmentation, _ct: CtVolume) -> Changed | None:
     """The last Segment Number one higher than it should be."""
     last = len(segmentation.segments) - 1
@@ -382,7 +204,7 @@ INJECTIONS = (
         ("H1",),
         in_model(partial(_exchange, keys=(LIVER, LOWER_LOBES[1]))),
     ),
-    Injection("mixed-tissue", "a liver that holds a piece of lung", ("H2",), in_model(_mixed_tissue)),
+    Injection("mixed-tissue", "a liver that holds a piece of lung", ("H2",), in_model(mixed_tissue)),
     Injection(
         "shift-spine",
         "vertebrae from T8 on named one level too low",
@@ -407,34 +229,34 @@ INJECTIONS = (
     Injection("remove-organ", "an organ not segmented", ("F5",), in_model(_remove_organ)),
     Injection("remove-level", "a vertebra not segmented", ("S2",), in_model(_remove_level)),
     Injection("remove-rib", "a rib not segmented", ("R1", "F5"), in_model(_remove_rib)),
-    Injection("island", "an island of an organ", ("T2",), in_model(_add_island)),
-    Injection("drop-slice", "an organ missing in one slice", ("T4",), in_model(_drop_slice)),
-    Injection("leak", "an organ leaking out of the body", ("F3",), in_model(_leak)),
-    Injection("hole", "an organ hollow", ("T3",), in_model(_hollow)),
+    Injection("island", "an island of an organ", ("T2",), in_model(add_island)),
+    Injection("drop-slice", "an organ missing in one slice", ("T4",), in_model(drop_slice)),
+    Injection("leak", "an organ leaking out of the body", ("F3",), in_model(leak)),
+    Injection("hole", "an organ hollow", ("T3",), in_model(hollow)),
     Injection(
         "erode",
         "a kidney 2 voxels too small on all sides",
         ("X1", "L2"),
-        in_model(_erode),
+        in_model(erode),
     ),
     Injection(
         "dilate",
         "an adrenal gland 2 voxels too large on all sides",
         ("X1", "X3", "L2", "V2"),
-        in_model(partial(_dilate, wanted=ADRENALS)),
+        in_model(partial(dilate, wanted=ADRENALS)),
     ),
     # A third more volume on one side is within what healthy pairs differ by: only other results show it.
     Injection(
         "dilate-kidney",
         "a kidney 2 voxels too large on all sides",
         ("X1", "X3", "L2"),
-        in_model(partial(_dilate, wanted=KIDNEYS)),
+        in_model(partial(dilate, wanted=KIDNEYS)),
     ),
-    Injection("displace", "a kidney 8 cm too high or too low", ("X3", "C3"), in_model(_displace)),
-    Injection("cut-off", "two thirds of an organ not segmented", ("V1", "V2", "X3"), in_model(_cut_off)),
-    Injection("lobe-below", "a piece of lung in the abdomen", ("C4",), in_model(_lobe_below_lung)),
-    Injection("overlap", "a kidney that also claims its neighbours", ("C2", "T5"), in_model(_overlap)),
-    Injection("duplicate", "an organ twice in one SEG", ("T5",), in_model(_duplicate)),
+    Injection("displace", "a kidney 8 cm too high or too low", ("X3", "C3"), in_model(displace)),
+    Injection("cut-off", "two thirds of an organ not segmented", ("V1", "V2", "X3"), in_model(cut_off)),
+    Injection("lobe-below", "a piece of lung in the abdomen", ("C4",), in_model(lobe_below_lung)),
+    Injection("overlap", "a kidney that also claims its neighbours", ("C2", "T5"), in_model(overlap)),
+    Injection("duplicate", "an organ twice in one SEG", ("T5",), in_model(duplicate)),
     Injection("number-gap", "a gap in the Segment Numbers", ("D5",), in_model(_gap_in_numbers)),
     Injection("missing-image", "a CT image that the SEG refers to is not there", ("D1",), drop_referenced_instance),
     Injection("frame-order", "frames at the positions of their neighbours", ("D3",), rotate_frame_order),

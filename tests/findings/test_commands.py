@@ -13,8 +13,9 @@ from pyarrow import parquet
 
 from segqa_dicom.archive.folder import FolderArchive
 from segqa_dicom.findings import read_document, reindex
+from segqa_dicom.findings.filters import Filters
 from segqa_dicom.findings.index import FindingsIndex
-from segqa_dicom.findings.listing import COLUMNS, Filters, find
+from segqa_dicom.findings.listing import COLUMNS, find
 from tests.command import segqa
 from tests.findings import byhand
 from tests.findings.conftest import Study

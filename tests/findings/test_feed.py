@@ -13,7 +13,8 @@ from segqa_dicom.archive.dicomweb import DicomwebArchive
 from segqa_dicom.archive.feed import Feed, FolderFeed, QidoFeed, feed_for
 from segqa_dicom.archive.folder import FolderArchive
 from segqa_dicom.findings import MODALITIES, FindingsIndex, index_news, read_document, reindex
-from segqa_dicom.findings.listing import Filters, find
+from segqa_dicom.findings.filters import Filters
+from segqa_dicom.findings.listing import find
 from segqa_dicom.sr import read
 from tests.archive.objects import outgoing as outgoing_dataset
 from tests.findings import byhand

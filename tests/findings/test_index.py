@@ -12,7 +12,8 @@ import pytest
 
 from segqa_dicom.errors import ConfigurationError, PeerUnavailable
 from segqa_dicom.findings import FindingsIndex, read_document
-from segqa_dicom.findings.listing import Filters, find
+from segqa_dicom.findings.filters import Filters
+from segqa_dicom.findings.listing import find
 from segqa_dicom.findings.query import matching_documents
 from tests.findings.conftest import Study
 from tests.findings.making import renewed

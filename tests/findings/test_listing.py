@@ -7,8 +7,9 @@ from collections import Counter
 import pytest
 
 from segqa_dicom.findings import FindingsIndex, read_document
+from segqa_dicom.findings.filters import UnsupportedFilter, parsed_filters
 from segqa_dicom.findings.index import SegmentationName
-from segqa_dicom.findings.listing import Row, UnsupportedFilter, find, pages, parsed_filters
+from segqa_dicom.findings.listing import Row, find, pages
 from tests.findings import byhand
 from tests.findings.conftest import Study
 from tests.findings.making import FREE_TEXT

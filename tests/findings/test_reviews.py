@@ -20,7 +20,8 @@ from pydicom.sr.codedict import codes as dicom
 from segqa_dicom.assessment.model import Location, Purpose, Review, Reviewer, ReviewFinding, SegmentReview
 from segqa_dicom.assessment.vocabulary import default_vocabulary, vocabulary_with
 from segqa_dicom.findings import FindingsIndex, read_document
-from segqa_dicom.findings.listing import Filters, find
+from segqa_dicom.findings.filters import Filters
+from segqa_dicom.findings.listing import find
 from segqa_dicom.model import WHOLE
 from segqa_dicom.sr import Kind, Predecessor, as_written, build_documents, reader_text
 from segqa_dicom.sr.read_review import (

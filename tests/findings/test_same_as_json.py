@@ -22,7 +22,8 @@ from segqa_dicom.checks.registry import Unit, rule_titles
 from segqa_dicom.dicom.dicom_json import metadata
 from segqa_dicom.dicom.limits import Limits
 from segqa_dicom.findings import FindingsIndex, read_document
-from segqa_dicom.findings.listing import find, parsed_filters
+from segqa_dicom.findings.filters import parsed_filters
+from segqa_dicom.findings.listing import find
 from segqa_dicom.findings.schema import FILE_NAME
 from segqa_dicom.findings.segments import WorklistFilters
 from segqa_dicom.findings.worklist import machine_segments, segmentations

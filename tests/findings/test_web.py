@@ -20,7 +20,8 @@ from segqa_dicom.archive.feed import FolderFeed
 from segqa_dicom.archive.folder import FolderArchive
 from segqa_dicom.config import ServiceSettings, Settings
 from segqa_dicom.findings import FILE_NAME, FindingsIndex, index_news, reindex
-from segqa_dicom.findings.listing import COLUMNS, as_json, find, parsed_filters
+from segqa_dicom.findings.filters import parsed_filters
+from segqa_dicom.findings.listing import COLUMNS, as_json, find
 from segqa_dicom.inbox import Inbox
 from segqa_dicom.web import create_app
 from tests.archive.objects import outgoing as outgoing_dataset

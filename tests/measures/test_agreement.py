@@ -8,13 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from segqa_dicom.reviews.statistics.estimates import Bootstrap, Estimate, Undefined, wilson
 from segqa_dicom.reviews.statistics.measures import (
     ACCEPTABLE,
     GRADES,
-    Bootstrap,
-    Estimate,
     Level,
-    Undefined,
     cohen_kappa,
     fleiss_kappa,
     krippendorff_alpha,
@@ -22,7 +20,6 @@ from segqa_dicom.reviews.statistics.measures import (
     mean_with_interval,
     pair_agreement,
     signed_rank,
-    wilson,
 )
 from tests.tiers import examples
 

@@ -13,7 +13,7 @@ import pytest
 
 from segqa_dicom.inbox import Inbox
 from segqa_dicom.node import Node
-from segqa_dicom.node.guards import MAX_PDU_BYTES, Budget
+from segqa_dicom.node.budget import MAX_PDU_BYTES, Budget
 from segqa_dicom.node.node import MAX_PDU_SIZE
 from tests.node import wire
 from tests.node.objects import CT_CLASS, node_at, received, run, send, uid, write_ct

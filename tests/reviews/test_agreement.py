@@ -17,7 +17,7 @@ from segqa_dicom.reviews.statistics.agreement import (
     ratings_of_tables,
 )
 from segqa_dicom.reviews.statistics.agreement_figure import agreement_figure
-from segqa_dicom.reviews.statistics.measures import Undefined
+from segqa_dicom.reviews.statistics.estimates import Undefined
 from tests.command import segqa
 from tests.shared import shared
 

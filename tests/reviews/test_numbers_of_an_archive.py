@@ -11,7 +11,8 @@ from segqa_dicom.assessment.vocabulary import default_vocabulary
 from segqa_dicom.checks import default_ruleset
 from segqa_dicom.findings.worklist import machine_segments
 from segqa_dicom.reviews.statistics.rule_evidence import evidence
-from segqa_dicom.reviews.statistics.rule_performance import proposal, rule_worth
+from segqa_dicom.reviews.statistics.rule_performance import rule_worth
+from segqa_dicom.reviews.statistics.rule_set_proposal import proposal
 from segqa_dicom.reviews.workflow.model import WorklistFilters
 from segqa_dicom.reviews.workflow.workflow import ReviewWorkflow
 from tests.command import segqa

@@ -16,17 +16,15 @@ from segqa_dicom.model import SegmentRef
 from segqa_dicom.reviews.statistics.rule_performance import (
     ANY,
     SAME_MATTER,
-    THRESHOLDS,
     RuleWorth,
     Sample,
     as_json,
-    difference,
     is_faulty,
-    proposal,
     rule_worth,
     said_by_place,
     sample_of,
 )
+from segqa_dicom.reviews.statistics.rule_set_proposal import THRESHOLDS, difference, proposal
 from segqa_dicom.reviews.workflow.model import MachineSegment, SignedReview
 from tests.command import segqa
 from tests.phantom_studies import phantom_study

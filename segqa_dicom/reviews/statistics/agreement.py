@@ -14,18 +14,16 @@ from itertools import combinations
 from typing import Any
 
 from segqa_dicom.reviews.exchange.tables import NOT_ASSESSABLE, Table, TableRow
+from segqa_dicom.reviews.statistics.estimates import Bootstrap, Estimate, proportion
 from segqa_dicom.reviews.statistics.measures import (
     ACCEPTABLE,
     GRADES,
-    Bootstrap,
-    Estimate,
     Level,
     PairAgreement,
     fleiss_kappa,
     krippendorff_alpha,
     mean_with_interval,
     pair_agreement,
-    proportion,
 )
 
 MINIMUM = 10

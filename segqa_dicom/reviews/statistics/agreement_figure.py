@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from html import escape
 
 from segqa_dicom.reviews.statistics.agreement import AgreementReport, Group, Pair
-from segqa_dicom.reviews.statistics.measures import ACCEPTABLE, GRADES, Estimate
+from segqa_dicom.reviews.statistics.estimates import Estimate
+from segqa_dicom.reviews.statistics.measures import ACCEPTABLE, GRADES
 
 _CELL, _LEFT, _TOP = 46, 96, 92
 _FOREST_LEFT, _SCALE_WIDTH, _ROW = 250, 330, 30

@@ -12,7 +12,7 @@ defined. `Estimate.method` says which.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -22,32 +22,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segqa_dicom.reviews.statistics.estimates import (
+    Bootstrap,
+    Estimate,
+    Floats,
+    Resampling,
+    Undefined,
+    bootstrap_estimate,
+    cell_share,
+    divided,
+    resample,
+)
+
 GRADES = 5
 ACCEPTABLE = 4
 """From this grade on a segment is used as it is: 4 = stylistic edits only (AIMI scale)."""
 
-_MOST_UNDEFINED = 0.05
-"""Share of resamples in which a measure may be undefined; beyond it the rest does not stand for all."""
-_CHUNK = 4_000_000
-"""Numbers of subjects drawn at a time: 32 MB."""
 _MOST_EXACT = 200
 """Differences up to which Wilcoxon's distribution is counted out."""
-
-_Floats = NDArray[np.float64]
-_Statistic = Callable[[_Floats], _Floats]
-"""Sums (..., d) -> values (...); NaN where it is not defined, which never leaves this module."""
-
-
-class Undefined(StrEnum):
-    """Why there is no number, or no interval around it."""
-
-    NONE = "no subjects"
-    TOO_FEW = "fewer than two subjects"
-    ONE_GRADE = "all gave the same grade to all: agreement by chance is certain"
-    ONE_SIDE = "all grades are acceptable, or none is: agreement by chance is certain"
-    CONSTANT_READER = "a reader gave the same grade to all"
-    NO_SPREAD = "all resamples are the same"
-    OFTEN_UNDEFINED = "undefined in more than 5 % of the resamples"
 
 
 class Level(StrEnum):
@@ -56,35 +48,6 @@ class Level(StrEnum):
     NOMINAL = "nominal"
     ORDINAL = "ordinal"
     INTERVAL = "interval"
-
-
-@dataclass(frozen=True, slots=True)
-class Bootstrap:
-    """How intervals are made: the seed of the random numbers, the number of resamples, the level of confidence."""
-
-    seed: int
-    resamples: int = 2000
-    level: float = 0.95
-
-    def __post_init__(self) -> None:
-        if self.resamples < 2 or not 0 < self.level < 1 or self.seed < 0:
-            raise ValueError("a bootstrap needs a seed of at least 0, two resamples, and a level between 0 and 1")
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A number with its confidence interval.
-
-    value : None = undefined; low, high : None = there is no interval
-    method : of the interval; empty without one
-    reason : why the value or the interval is missing
-    """
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    method: str = ""
-    reason: Undefined | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +107,7 @@ def pair_agreement(
         raise ValueError(f"{one.size} grades of one reader for {two.size} of the other")
     cells = np.zeros((one.size, GRADES * GRADES))
     cells[np.arange(one.size), (one - 1) * GRADES + two - 1] = 1
-    resampling = _resampling(cells, cluster, bootstrap)
+    resampling = resample(cells, cluster, bootstrap)
     steps = np.abs(np.subtract.outer(np.arange(GRADES), np.arange(GRADES))).astype(float)
     kappa = partial(_kappa_of, resampling)
     has_subjects = one.size > 0
@@ -152,17 +115,17 @@ def pair_agreement(
         n_subjects=one.size,
         n_clusters=resampling.n,
         table=tuple(tuple(int(cell) for cell in row) for row in cells.sum(axis=0).reshape(GRADES, GRADES)),
-        exact=_proportion(resampling, steps == 0),
-        within_one=_proportion(resampling, steps <= 1),
-        acceptable=_proportion(resampling, _is_same_side()),
+        exact=cell_share(resampling, steps == 0),
+        within_one=cell_share(resampling, steps <= 1),
+        acceptable=cell_share(resampling, _is_same_side()),
         kappa=kappa((steps > 0).astype(float)),
         kappa_linear=kappa(steps),
         kappa_quadratic=kappa(steps**2),
         kappa_acceptable=kappa((~_is_same_side()).astype(float), Undefined.ONE_SIDE),
-        tau_b=_estimate(resampling, lambda sums: _tau_b(_tables(sums)), Undefined.CONSTANT_READER),
+        tau_b=bootstrap_estimate(resampling, lambda sums: _tau_b(_tables(sums)), Undefined.CONSTANT_READER),
         mean_first=float(one.mean()) if has_subjects else None,
         mean_second=float(two.mean()) if has_subjects else None,
-        bias=_estimate(resampling, _mean_difference, Undefined.TOO_FEW),
+        bias=bootstrap_estimate(resampling, _mean_difference, Undefined.TOO_FEW),
         signed_rank=signed_rank(two - one),
     )
 
@@ -183,7 +146,7 @@ def cohen_kappa(
     """
     cells = np.zeros((len(first), GRADES * GRADES))
     cells[np.arange(len(first)), (_grades(first) - 1) * GRADES + _grades(second) - 1] = 1
-    return _kappa_of(_resampling(cells, cluster, bootstrap), np.asarray(disagreement, float))
+    return _kappa_of(resample(cells, cluster, bootstrap), np.asarray(disagreement, float))
 
 
 def fleiss_kappa(
@@ -200,7 +163,7 @@ def fleiss_kappa(
     m = float(readers[0]) if readers.size else 2.0
     agreeing = (table * (table - 1)).sum(axis=1, keepdims=True) / (m * (m - 1))
     features = np.hstack([table, agreeing, np.ones((len(table), 1))])
-    return _estimate(_resampling(features, cluster, bootstrap), _fleiss, Undefined.ONE_GRADE)
+    return bootstrap_estimate(resample(features, cluster, bootstrap), _fleiss, Undefined.ONE_GRADE)
 
 
 def krippendorff_alpha(
@@ -219,7 +182,9 @@ def krippendorff_alpha(
     pairs = table[:, :, None] * table[:, None, :] - table[:, :, None] * np.eye(table.shape[1])
     features = (pairs / (readers - 1)[:, None, None]).reshape(len(table), table.shape[1] ** 2)
     clusters = None if cluster is None else [one for one, is_kept in zip(cluster, kept, strict=True) if is_kept]
-    return _estimate(_resampling(features, clusters, bootstrap), partial(_alpha, level=level), Undefined.ONE_GRADE)
+    return bootstrap_estimate(
+        resample(features, clusters, bootstrap), partial(_alpha, level=level), Undefined.ONE_GRADE
+    )
 
 
 def mean_with_interval(
@@ -228,23 +193,7 @@ def mean_with_interval(
     """Mean over subjects."""
     column = np.asarray(values, float).reshape(-1, 1)
     features = np.hstack([column, np.ones_like(column)])
-    return _estimate(_resampling(features, cluster, bootstrap), _ratio, Undefined.TOO_FEW)
-
-
-def proportion(values: Sequence[bool], *, bootstrap: Bootstrap, cluster: Sequence[object] | None = None) -> Estimate:
-    """Share of subjects for which something holds: Wilson if all are independent, else BCa over clusters."""
-    is_true = np.asarray(values, bool).reshape(-1, 1)
-    features = np.hstack([is_true, ~is_true]).astype(float)
-    return _proportion(_resampling(features, cluster, bootstrap), np.array([True, False]))
-
-
-def wilson(successes: int, n: int, *, level: float = 0.95) -> Estimate:
-    """A proportion with Wilson's score interval (J Am Stat Assoc 1927, 22:209); undefined for n = 0."""
-    if n == 0:
-        return Estimate(None, reason=Undefined.NONE)
-    share = successes / n
-    low, high = _wilson(share, n, level)
-    return Estimate(share, low, high, "Wilson")
+    return bootstrap_estimate(resample(features, cluster, bootstrap), _ratio, Undefined.TOO_FEW)
 
 
 def signed_rank(differences: Sequence[float] | NDArray[Any]) -> SignedRank:
@@ -271,146 +220,35 @@ def landis_koch(kappa: float) -> str:
     return next((word for bound, word in bounds[1:] if kappa <= bound), "almost perfect")
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class _Resampling:
-    """Sums over all clusters, over each resample of them, and over all but one.
-
-    n : number of clusters; is_clustered : some hold several subjects
-    total : (d,)
-    samples : (resamples, d)
-    without_one, times : (m, d) and (m,), how many clusters give the same sums when left out
-    """
-
-    n: int
-    is_clustered: bool
-    total: _Floats
-    samples: _Floats
-    without_one: _Floats
-    times: NDArray[np.int64]
-    level: float
-
-
-def _resampling(features: _Floats, cluster: Sequence[object] | None, bootstrap: Bootstrap) -> _Resampling:
-    subjects = len(features)
-    if cluster is not None:
-        if len(cluster) != subjects:
-            raise ValueError(f"{len(cluster)} clusters for {subjects} subjects")
-        number = {one: place for place, one in enumerate(dict.fromkeys(cluster))}
-        sums = np.zeros((len(number), features.shape[1]))
-        np.add.at(sums, [number[one] for one in cluster], features)
-        features = sums
-    n = len(features)
-    total = features.sum(axis=0)
-    # Clusters that contribute the same are drawn as one with a higher chance: there are few of those
-    patterns, times = np.unique(features, axis=0, return_counts=True)
-    samples = np.zeros((bootstrap.resamples if n > 1 else 0, features.shape[1]))
-    generator = np.random.default_rng(bootstrap.seed)
-    step = max(_CHUNK // max(len(patterns), 1), 1)
-    for start in range(0, len(samples), step):
-        size = min(step, len(samples) - start)
-        samples[start : start + size] = generator.multinomial(n, times / n, size=size).astype(float) @ patterns
-    return _Resampling(n, n < subjects, total, samples, total - patterns, times, bootstrap.level)
-
-
-def _estimate(resampling: _Resampling, statistic: _Statistic, when_undefined: Undefined) -> Estimate:
-    if resampling.n < 2:
-        return Estimate(None, reason=Undefined.TOO_FEW)
-    value = _finite(statistic(resampling.total))
-    if value is None:
-        return Estimate(None, reason=when_undefined)
-    samples = statistic(resampling.samples)
-    defined = samples[np.isfinite(samples)]
-    if defined.size < (1 - _MOST_UNDEFINED) * samples.size:
-        return Estimate(value, reason=Undefined.OFTEN_UNDEFINED)
-    if np.ptp(defined) < 1e-12:
-        return Estimate(value, reason=Undefined.NO_SPREAD)
-    tails = ((1 - resampling.level) / 2, (1 + resampling.level) / 2)
-    corrected = _bca(value, defined, statistic(resampling.without_one), resampling.times, tails)
-    low, high = np.quantile(defined, corrected or tails)
-    return Estimate(value, float(low), float(high), "BCa bootstrap" if corrected else "percentile bootstrap")
-
-
-def _bca(
-    value: float, samples: _Floats, without_one: _Floats, times: NDArray[np.int64], tails: tuple[float, float]
-) -> tuple[float, float] | None:
-    """The quantiles of the resamples that bound the interval; None if they are not defined."""
-    normal = NormalDist()
-    # Values that are equal but for rounding count half below, half above
-    below = float(np.mean(samples < value - 1e-9) + np.mean(samples < value + 1e-9)) / 2
-    if not 0 < below < 1 or not np.all(np.isfinite(without_one)):
-        return None
-    deviations = np.average(without_one, weights=times) - without_one
-    spread = float((times * deviations**2).sum())
-    if spread <= 0:
-        return None
-    acceleration = float((times * deviations**3).sum()) / (6 * spread**1.5)
-    bias = normal.inv_cdf(below)
-
-    def corrected(tail: float) -> float:
-        shifted = bias + normal.inv_cdf(tail)
-        return normal.cdf(bias + shifted / (1 - acceleration * shifted))
-
-    return corrected(tails[0]), corrected(tails[1])
-
-
-def _proportion(resampling: _Resampling, cells: NDArray[np.bool_]) -> Estimate:
-    """The share of subjects in some cells of the table."""
-    if resampling.n < 2:
-        return Estimate(None, reason=Undefined.TOO_FEW)
-    chosen = cells.reshape(-1).astype(float)
-    n = float(resampling.total.sum())
-    share = float(resampling.total @ chosen) / n
-    if not resampling.is_clustered:
-        low, high = _wilson(share, n, resampling.level)
-        return Estimate(share, low, high, "Wilson")
-
-    def statistic(sums: _Floats) -> _Floats:
-        return _divided(sums @ chosen, sums.sum(axis=-1))
-
-    found = _estimate(resampling, statistic, Undefined.TOO_FEW)
-    if found.low is not None:
-        return found
-    low, high = _wilson(share, resampling.n, resampling.level)
-    return Estimate(share, low, high, "Wilson, clusters counted as one subject each")
-
-
-def _wilson(share: float, n: float, level: float) -> tuple[float, float]:
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    centre = share + z * z / (2 * n)
-    margin = z * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
-    scale = 1 + z * z / n
-    return max((centre - margin) / scale, 0.0), min((centre + margin) / scale, 1.0)
-
-
 def _kappa_of(
-    resampling: _Resampling, disagreement: _Floats, when_undefined: Undefined = Undefined.ONE_GRADE
+    resampling: Resampling, disagreement: Floats, when_undefined: Undefined = Undefined.ONE_GRADE
 ) -> Estimate:
-    return _estimate(resampling, lambda sums: _kappa(_tables(sums), disagreement), when_undefined)
+    return bootstrap_estimate(resampling, lambda sums: _kappa(_tables(sums), disagreement), when_undefined)
 
 
-def _kappa(tables: _Floats, disagreement: _Floats) -> _Floats:
+def _kappa(tables: Floats, disagreement: Floats) -> Floats:
     observed = (tables * disagreement).sum(axis=(-2, -1))
     by_chance = np.einsum("...i,ij,...j->...", tables.sum(axis=-1), disagreement, tables.sum(axis=-2))
-    result: _Floats = 1 - _divided(observed * tables.sum(axis=(-2, -1)), by_chance)
+    result: Floats = 1 - divided(observed * tables.sum(axis=(-2, -1)), by_chance)
     return result
 
 
-def _mean_difference(sums: _Floats) -> _Floats:
+def _mean_difference(sums: Floats) -> Floats:
     differences = np.subtract.outer(np.arange(GRADES), np.arange(GRADES)).T.reshape(-1).astype(float)
-    return _divided(sums @ differences, sums.sum(axis=-1))
+    return divided(sums @ differences, sums.sum(axis=-1))
 
 
-def _tau_b(tables: _Floats) -> _Floats:
+def _tau_b(tables: Floats) -> Floats:
     """Kendall 1945, Biometrika 33:239: ties of either reader in the denominator."""
     n = tables.sum(axis=(-2, -1))
     concordant = (tables * _beyond(tables)).sum(axis=(-2, -1))
     discordant = (tables * _beyond(tables[..., ::-1])[..., ::-1]).sum(axis=(-2, -1))
     pairs = n * (n - 1) / 2
     ties = [(sums * (sums - 1) / 2).sum(axis=-1) for sums in (tables.sum(axis=-1), tables.sum(axis=-2))]
-    return _divided(concordant - discordant, np.sqrt((pairs - ties[0]) * (pairs - ties[1])))
+    return divided(concordant - discordant, np.sqrt((pairs - ties[0]) * (pairs - ties[1])))
 
 
-def _beyond(tables: _Floats) -> _Floats:
+def _beyond(tables: Floats) -> Floats:
     """Of each cell the sum of all in higher rows and in higher columns."""
     sums = np.zeros_like(tables)
     from_here = tables[..., ::-1, ::-1].cumsum(axis=-2).cumsum(axis=-1)[..., ::-1, ::-1]
@@ -418,15 +256,15 @@ def _beyond(tables: _Floats) -> _Floats:
     return sums
 
 
-def _fleiss(sums: _Floats) -> _Floats:
+def _fleiss(sums: Floats) -> Floats:
     """Kappa from the sums of the counts, of the agreement of each subject, and of the subjects."""
     counts, agreeing, subjects = sums[..., :-2], sums[..., -2], sums[..., -1]
-    observed = _divided(agreeing, subjects)
-    by_chance = (_divided(counts, counts.sum(axis=-1, keepdims=True)) ** 2).sum(axis=-1)
-    return _divided(observed - by_chance, 1 - by_chance)
+    observed = divided(agreeing, subjects)
+    by_chance = (divided(counts, counts.sum(axis=-1, keepdims=True)) ** 2).sum(axis=-1)
+    return divided(observed - by_chance, 1 - by_chance)
 
 
-def _alpha(sums: _Floats, *, level: Level) -> _Floats:
+def _alpha(sums: Floats, *, level: Level) -> Floats:
     size = round(sums.shape[-1] ** 0.5)
     coincidences = sums.reshape(*sums.shape[:-1], size, size)
     marginals = coincidences.sum(axis=-1)
@@ -434,11 +272,11 @@ def _alpha(sums: _Floats, *, level: Level) -> _Floats:
     distances = _distances(marginals, level)
     observed = (coincidences * distances).sum(axis=(-2, -1))
     by_chance = (marginals[..., :, None] * marginals[..., None, :] * distances).sum(axis=(-2, -1))
-    result: _Floats = 1 - _divided(observed * (n - 1), by_chance)
+    result: Floats = 1 - divided(observed * (n - 1), by_chance)
     return result
 
 
-def _distances(marginals: _Floats, level: Level) -> _Floats:
+def _distances(marginals: Floats, level: Level) -> Floats:
     """Squared difference of each two grades (Krippendorff 2011, section D)."""
     size = marginals.shape[-1]
     if level is Level.NOMINAL:
@@ -446,22 +284,15 @@ def _distances(marginals: _Floats, level: Level) -> _Floats:
     if level is Level.INTERVAL:
         return np.subtract.outer(np.arange(size), np.arange(size)).astype(float) ** 2
     middle = marginals.cumsum(axis=-1) - marginals / 2
-    ordinal: _Floats = (middle[..., :, None] - middle[..., None, :]) ** 2
+    ordinal: Floats = (middle[..., :, None] - middle[..., None, :]) ** 2
     return ordinal
 
 
-def _ratio(sums: _Floats) -> _Floats:
-    return _divided(sums[..., 0], sums[..., 1])
+def _ratio(sums: Floats) -> Floats:
+    return divided(sums[..., 0], sums[..., 1])
 
 
-def _divided(numerator: _Floats, denominator: _Floats) -> _Floats:
-    """NaN where the denominator is 0 (but for rounding)."""
-    is_defined = denominator > 1e-12
-    result: _Floats = np.where(is_defined, numerator / np.where(is_defined, denominator, 1), np.nan)
-    return result
-
-
-def _tables(sums: _Floats) -> _Floats:
+def _tables(sums: Floats) -> Floats:
     return sums.reshape(*sums.shape[:-1], GRADES, GRADES)
 
 
@@ -471,10 +302,6 @@ def _is_same_side() -> NDArray[np.bool_]:
     return same
 
 
-def _finite(value: _Floats) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
 def _grades(grades: Sequence[int]) -> NDArray[np.int64]:
     array = np.asarray(grades, np.int64).reshape(-1)
     if np.any((array < 1) | (array > GRADES)):
@@ -482,12 +309,12 @@ def _grades(grades: Sequence[int]) -> NDArray[np.int64]:
     return array
 
 
-def _counts(counts: Sequence[Sequence[int]]) -> _Floats:
+def _counts(counts: Sequence[Sequence[int]]) -> Floats:
     table = np.asarray(counts, float)
     return table.reshape(len(counts), -1) if table.size else np.zeros((0, GRADES))
 
 
-def _twice_ranks(sizes: _Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _twice_ranks(sizes: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Mean ranks, times two to be whole, and how many share each."""
     _, place, times = np.unique(sizes, return_inverse=True, return_counts=True)
     last = times.cumsum()

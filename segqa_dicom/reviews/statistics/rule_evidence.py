@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from segqa_dicom.assessment.vocabulary import Vocabulary
 from segqa_dicom.findings import FindingsIndex
-from segqa_dicom.findings.listing import Filters, pages
+from segqa_dicom.findings.filters import Filters
+from segqa_dicom.findings.listing import pages
 from segqa_dicom.findings.worklist import machine_segments
 from segqa_dicom.model import SegmentRef
 from segqa_dicom.reviews.statistics.rule_performance import Sample, said_by_place, sample_of

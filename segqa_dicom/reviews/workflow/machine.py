@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from segqa_dicom.findings import FindingsIndex
+from segqa_dicom.findings.failed_checks import rule_outcomes
 from segqa_dicom.findings.schema import CURRENT
-from segqa_dicom.findings.worklist import machine_segment, rule_outcomes
+from segqa_dicom.findings.worklist import machine_segment
 from segqa_dicom.model import Code, SegmentRef
 from segqa_dicom.reviews.workflow.model import MachineCheck, MachineComparison, MachineView
 from segqa_dicom.sr import codes

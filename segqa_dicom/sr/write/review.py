@@ -11,11 +11,10 @@ import hashlib
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 
-from segqa_dicom.assessment.model import Location, Purpose, Review, Reviewer, ReviewFinding, SegmentReview
-from segqa_dicom.assessment.vocabulary import Term, Vocabulary, default_vocabulary
+from segqa_dicom.assessment.model import Location, Review, Reviewer, ReviewFinding, SegmentReview
+from segqa_dicom.assessment.vocabulary import Vocabulary
 from segqa_dicom.dicom.uids import stable_uid
 from segqa_dicom.errors import Inconsistent
 from segqa_dicom.model import WHOLE, Code, CtRecord, Geometry, PointMm, Segment, Segmentation, SegRecord
@@ -27,39 +26,12 @@ from segqa_dicom.sr.write.document import Document, document_kind, language, ser
 from segqa_dicom.sr.write.evidence import Predecessor, ct_evidence, evidence_elements
 from segqa_dicom.sr.write.header import Header, Signature, encoded_file
 from segqa_dicom.sr.write.markers import ARROW, RECTANGLE, Marker, marked_box, marked_point, marker_group
+from segqa_dicom.sr.write.review_context import Context, outcome, sentence, summary
+from segqa_dicom.sr.write.vocabulary_words import Words
 
-SUMMARY_LINES = 40
 MOST_MARKERS = 100
 _MADE_AT = re.compile(r"[0-9]{14}(\.[0-9]{1,6})?[+-][0-9]{4}\Z")
-_NEEDS_WORK = {"R1", "R2", "R3"}
-_NOT_ASSESSABLE = "NA"
-_ACCEPT = "ACT-ACCEPT"
 _NO_UID = "2.25.0"
-
-
-@dataclass(frozen=True, eq=False)
-class _Context:
-    """What both documents need. review : as it will be read back."""
-
-    review: Review
-    ct: CtRecord
-    geometry: Geometry
-    segmentation: Segmentation
-    rank: int
-    words: Words
-
-    @cached_property
-    def segments(self) -> Mapping[int, Segment]:
-        return {segment.number: segment for segment in self.segmentation.segments}
-
-    @cached_property
-    def said(self) -> list[tuple[SegmentReview, Segment]]:
-        """What is said about segments, in the order of their numbers."""
-        return [(one, self.segments[one.segment_number]) for one in self.review.segments if one.segment_number != WHOLE]
-
-    @property
-    def whole(self) -> SegmentReview | None:
-        return next((one for one in self.review.segments if one.segment_number == WHOLE), None)
 
 
 def build_review_documents(
@@ -89,7 +61,7 @@ def build_review_documents(
     """
     written = as_written(review)
     _check(written, segmentation)
-    context = _Context(written, ct, geometry, segmentation, segmentation_rank, Words(vocabulary))
+    context = Context(written, ct, geometry, segmentation, segmentation_rank, Words(vocabulary))
     earlier = earlier or {}
     groups, located = _marker_groups(context)
     replaced = [earlier[kind] for kind in (Kind.REVIEW, Kind.REVIEW_KEYIMG) if kind in earlier]
@@ -155,61 +127,16 @@ def _check(review: Review, segmentation: Segmentation) -> None:
 # ------------------------------------------------------------------------------------------------------------ words
 
 
-@dataclass(frozen=True)
-class Words:
-    """Words of the vocabulary as codes, and what they mean for the outcome."""
-
-    vocabulary: Vocabulary
-
-    def code(self, section: str, word: str) -> Code:
-        """The code of a word; of one that was switched off since, that of segqa; else the word itself."""
-        term = self._term(section, word)
-        return Code(term.code, codes.SCHEME, term.name) if term else Code(word, codes.SCHEME, word)
-
-    def name(self, section: str, word: str) -> str:
-        """What people call it."""
-        return reader_text.long_string(self.code(section, word).meaning)
-
-    def needs_work(self, said: SegmentReview) -> bool:
-        """Whether a reader wants something changed: by the rating, else the action, else the findings."""
-        if said.rating:
-            return self.code("ratings", said.rating).value in _NEEDS_WORK
-        if said.action:
-            return self.code("actions", said.action).value != _ACCEPT
-        terms = [self._term("findings", one.type) for one in said.findings]
-        return any(term is None or term.is_error for term in terms)
-
-    def order(self, said: SegmentReview) -> tuple[bool, int, int]:
-        """Worst first: who wants something changed, then by rating; what cannot be assessed comes after what can."""
-        ratings = [term.code for term in self.vocabulary.ratings.values() if term.code != _NOT_ASSESSABLE]
-        value = self.code("ratings", said.rating).value if said.rating else ""
-        rank = len(ratings) - ratings.index(value) if value in ratings else len(ratings) + 1
-        return not self.needs_work(said), rank, said.segment_number
-
-    def severity_rank(self, severity: str) -> int:
-        """0 is the worst; unknown ones come last."""
-        severities = list(self.vocabulary.severities)
-        return len(severities) - severities.index(severity) if severity in severities else len(severities) + 1
-
-    def finding(self, found: ReviewFinding) -> str:
-        """A finding in words, without its comment: ``Hole, minor``."""
-        name = self.name("findings", found.type)
-        return f"{name}, {self.name('severities', found.severity).lower()}" if found.severity else name
-
-    def _term(self, section: str, word: str) -> Term | None:
-        return self.vocabulary.section(section).get(word) or default_vocabulary().section(section).get(word)
-
-
 # ------------------------------------------------------------------------------------------------- review document
 
 
 def _review_document(
-    context: _Context, report: Predecessor | None, considered: Sequence[Predecessor], replaced: Sequence[Predecessor]
+    context: Context, report: Predecessor | None, considered: Sequence[Predecessor], replaced: Sequence[Predecessor]
 ) -> Document:
     referenced = [*([report] if report else []), *considered]
     content = [
         *_preface(context),
-        *(tree.human_text(codes.SUMMARY, line) for line in _summary(context)),
+        *(tree.human_text(codes.SUMMARY, line) for line in summary(context)),
         *_measurements(context),
         *_of_whole(context),
         *_about_review(context),
@@ -220,7 +147,7 @@ def _review_document(
     return _document(context, Kind.REVIEW, codes.QA_REPORT, content, referenced, replaced)
 
 
-def _preface(context: _Context) -> Iterator[tree.Item]:
+def _preface(context: Context) -> Iterator[tree.Item]:
     """Language, observer (TID 1002 and 1003) and procedure."""
     person = context.review.reviewer
     yield language()
@@ -233,7 +160,7 @@ def _preface(context: _Context) -> Iterator[tree.Item]:
     yield tree.code(codes.PROCEDURE_REPORTED, codes.CT_PROCEDURE, tree.CONCEPT_MOD)
 
 
-def _measurements(context: _Context) -> list[tree.Item]:
+def _measurements(context: Context) -> list[tree.Item]:
     if not context.said:
         return []
     uids = tracking_uids(context.segmentation.record, context.segmentation.segments)
@@ -241,7 +168,7 @@ def _measurements(context: _Context) -> list[tree.Item]:
     return [tree.container(codes.IMAGING_MEASUREMENTS, groups)]
 
 
-def _group(context: _Context, said: SegmentReview, segment: Segment, tracking_uid: str) -> tree.Item:
+def _group(context: Context, said: SegmentReview, segment: Segment, tracking_uid: str) -> tree.Item:
     record = context.segmentation.record
     children = [
         tree.text(codes.TRACKING_IDENTIFIER, tracking_identifier(segment), tree.OBS_CONTEXT),
@@ -255,7 +182,7 @@ def _group(context: _Context, said: SegmentReview, segment: Segment, tracking_ui
     return tree.container(codes.MEASUREMENT_GROUP, children, template="1411")
 
 
-def _of_whole(context: _Context) -> list[tree.Item]:
+def _of_whole(context: Context) -> list[tree.Item]:
     """TID 1500 row 12."""
     if context.whole is None:
         return []
@@ -316,7 +243,7 @@ def _extent(box: tuple[PointMm, PointMm]) -> str:
     return " x ".join(f"{high - low:.1f}" for low, high in zip(*box, strict=True)) + " mm"
 
 
-def _about_review(context: _Context) -> Iterator[tree.Item]:
+def _about_review(context: Context) -> Iterator[tree.Item]:
     review = context.review
     yield tree.code(codes.PURPOSE, codes.PURPOSES[review.purpose])
     yield tree.exact_number(codes.READING_NUMBER, review.reading, codes.COUNT, tree.CONTAINS)
@@ -326,7 +253,7 @@ def _about_review(context: _Context) -> Iterator[tree.Item]:
     yield from _times(context)
 
 
-def _times(context: _Context) -> Iterator[tree.Item]:
+def _times(context: Context) -> Iterator[tree.Item]:
     """Seconds in all, below them those of each segment."""
     record = context.segmentation.record
     parts = [
@@ -346,7 +273,7 @@ def _about(record: SegRecord, segment_number: int) -> tree.Item:
     )
 
 
-def _kind(context: _Context, kind: Kind) -> tree.Item:
+def _kind(context: Context, kind: Kind) -> tree.Item:
     record = context.segmentation.record
     return document_kind(kind, [(record, seg_name(record))])
 
@@ -358,60 +285,10 @@ def _composites(name: Code, documents: Iterable[Predecessor]) -> list[tree.Item]
 # --------------------------------------------------------------------------------------------------------- summary
 
 
-def _outcome(context: _Context) -> str:
-    """What stands first in the series description."""
-    if context.said:
-        count = sum(context.words.needs_work(said) for said, _ in context.said)
-        return f"{count} of {len(context.said)} need edits"
-    return f"whole {'needs edits' if context.whole and context.words.needs_work(context.whole) else 'reviewed'}"
-
-
-def _summary(context: _Context) -> list[str]:
-    """The outcome in one sentence, then a line for each segment reviewed, worst first."""
-    words, worst = context.words, sorted(context.said, key=lambda pair: context.words.order(pair[0]))
-    lines = [_sentence(context)]
-    if context.whole:
-        lines.append(f"Segmentation as a whole: {_in_words(words, context.whole)}")
-    lines += [
-        f"{name_of(segment)} (segment {segment.number}): {_in_words(words, said)}"
-        for said, segment in worst[:SUMMARY_LINES]
-    ]
-    rest = len(worst) - SUMMARY_LINES
-    return [*lines, f"and {rest} more"] if rest > 0 else lines
-
-
-def _sentence(context: _Context) -> str:
-    start = "Adjudication: " if context.review.purpose is Purpose.ADJUDICATION else ""
-    start += "" if context.review.is_signed else "Preliminary, not signed: "
-    if not context.said:
-        return f"{start}reviewed as a whole only."
-    reviewed = counted(len(context.said), "segment")
-    count = sum(context.words.needs_work(said) for said, _ in context.said)
-    names: dict[str, int] = {}
-    for said, _ in sorted(context.said, key=lambda pair: context.words.order(pair[0])):
-        name = context.words.name("ratings", said.rating) if said.rating else "not rated"
-        names[name] = names.get(name, 0) + 1
-    listed = ", ".join(f"{name} {number}" for name, number in names.items())
-    return f"{start}{count} of {reviewed} reviewed need edits ({listed})."
-
-
-def _in_words(words: Words, said: SegmentReview) -> str:
-    parts = [words.name("ratings", said.rating)] if said.rating else []
-    parts += [
-        f"{words.finding(one)} ({reader_text.line_text(one.comment)})" if one.comment else words.finding(one)
-        for one in said.findings
-    ]
-    if said.action:
-        parts.append(f"proposed action: {words.name('actions', said.action).lower()}")
-    if said.comment:
-        parts.append(f'"{reader_text.line_text(said.comment)}"')
-    return reader_text.line_text("; ".join(parts) or "confidence only")
-
-
 # --------------------------------------------------------------------------------------------------------- markers
 
 
-def _marker_groups(context: _Context) -> tuple[list[tree.Item], int]:
+def _marker_groups(context: Context) -> tuple[list[tree.Item], int]:
     """Groups of the worst located findings, and how many located ones there are."""
     located = [
         (said, at, found)
@@ -424,7 +301,7 @@ def _marker_groups(context: _Context) -> tuple[list[tree.Item], int]:
     return [_marker(context, *one) for one in located[:MOST_MARKERS]], len(located)
 
 
-def _marker(context: _Context, said: SegmentReview, at: int, found: ReviewFinding) -> tree.Item:
+def _marker(context: Context, said: SegmentReview, at: int, found: ReviewFinding) -> tree.Item:
     if found.location is None:
         raise ValueError("a finding without a location has no marker")
     review, location = context.review, found.location
@@ -446,7 +323,7 @@ def _marker(context: _Context, said: SegmentReview, at: int, found: ReviewFindin
     return marker_group(marker, context.segmentation.record, segment.number if segment else None)
 
 
-def _marker_text(context: _Context, segment: Segment | None, found: ReviewFinding, *, is_box: bool) -> str:
+def _marker_text(context: Context, segment: Segment | None, found: ReviewFinding, *, is_box: bool) -> str:
     name = name_of(segment) if segment else "Whole segmentation"
     text = f"{name}: {context.words.finding(found)}"
     if found.location and found.location.box_mm and not is_box:
@@ -457,7 +334,7 @@ def _marker_text(context: _Context, segment: Segment | None, found: ReviewFindin
 
 
 def _keyimg_document(
-    context: _Context,
+    context: Context,
     groups: Sequence[tree.Item],
     located: int,
     explained: Predecessor,
@@ -467,7 +344,7 @@ def _keyimg_document(
     content = [
         *_preface(context),
         tree.text(codes.SUMMARY, f"{counted(located, 'located finding')}{rest}."),
-        tree.human_text(codes.SUMMARY, _sentence(context)),
+        tree.human_text(codes.SUMMARY, sentence(context)),
         tree.container(codes.IMAGING_MEASUREMENTS, groups),
         *_composites(codes.EXPLAINED_REVIEW, [explained]),
         _kind(context, Kind.REVIEW_KEYIMG),
@@ -479,7 +356,7 @@ def _keyimg_document(
 
 
 def _document(
-    context: _Context,
+    context: Context,
     kind: Kind,
     title: Code,
     content: Iterable[tree.Item],
@@ -494,7 +371,7 @@ def _document(
         sop_instance_uid=_NO_UID,
         series_instance_uid=_NO_UID,
         series_number=series_number(kind, context.rank),
-        series_description=series_description(kind, _outcome(context), (seg_name(record),)),
+        series_description=series_description(kind, outcome(context), (seg_name(record),)),
         date=review.made_at[:8],
         time=review.made_at[8:14],
         predecessors=tuple(replaced),

@@ -12,7 +12,8 @@ from starlette.responses import Response
 
 from segqa_dicom.findings import FindingsIndex
 from segqa_dicom.findings.export import csv_parts
-from segqa_dicom.findings.listing import as_json, find, parsed_filters
+from segqa_dicom.findings.filters import parsed_filters
+from segqa_dicom.findings.listing import as_json, find
 from segqa_dicom.findings.query import matching_documents, references_of
 from segqa_dicom.web.problems import Problem
 from segqa_dicom.web.state import state_of

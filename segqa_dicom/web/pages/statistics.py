@@ -15,7 +15,8 @@ from segqa_dicom.reviews.statistics.agreement import AgreementReport, Rating, ag
 from segqa_dicom.reviews.statistics.agreement_figure import agreement_figure, name_of_pair
 from segqa_dicom.reviews.statistics.rule_evidence import evidence
 from segqa_dicom.reviews.statistics.rule_performance import as_json as worth_as_json
-from segqa_dicom.reviews.statistics.rule_performance import difference, proposal, rule_worth
+from segqa_dicom.reviews.statistics.rule_performance import rule_worth
+from segqa_dicom.reviews.statistics.rule_set_proposal import difference, proposal
 from segqa_dicom.web.pages.state import page, pages_of, reader_of, shown
 from segqa_dicom.web.pages.users import adjudicators_of
 from segqa_dicom.web.state import state_of
