@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
-
-LOGGER = logging.getLogger("segqa.node")
 
 ASSOCIATE_RQ, P_DATA = 0x01, 0x04
 UNRECOGNIZED_PDU, UNEXPECTED_PDU, INVALID_PARAMETER = 1, 2, 6

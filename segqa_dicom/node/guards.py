@@ -12,6 +12,7 @@ until there is something to do, and hand over P-DATA without copying it. `Budget
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import select
 import socket
@@ -28,7 +29,6 @@ from segqa_dicom.node.budget import (
     IDLE_S,
     KNOWN_PDUS,
     LINGER_S,
-    LOGGER,
     MAX_PDU_BYTES,
     P_DATA,
     QUICK_ACK,
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 _CLOSED, _INVALID_PDU = "Evt17", "Evt19"
 """Events of the state machine (PS3.8, table 9-10)."""
 _ESTABLISHED, _ENDING = "Sta6", "Sta13"
+
+
+LOGGER = logging.getLogger("segqa.node")
 
 
 class GuardedSocket(AssociationSocket):
