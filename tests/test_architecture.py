@@ -53,7 +53,7 @@ MAY_IMPORT = {
     | {"reviews", "viewer", "config", "log"},
     "service": BASE
     | {"dicom", "measures", "checks", "pipeline", "local", "reading", "sr", "phantoms", "config", "log", "inbox"}
-    | {"archive", "ledger", "findings", "pictures", "reviews", "node", "web"},
+    | {"archive", "ledger", "findings", "pictures", "reviews", "node", "web", "assessment"},
 }
 PURE = ("model", "anatomy", "measures", "assessment", "checks", "rendering", "report", "pipeline")
 FORBIDDEN_IN_PURE = {

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 import click
 
 from segqa_dicom.cli import terminal
-from segqa_dicom.cli.options import layout_option, minor_changes_option, open_office, read_ratings, where, write_text
+from segqa_dicom.cli.options import (
+    layout_option,
+    minor_changes_option,
+    open_components,
+    read_ratings,
+    where,
+    write_text,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table as ShownTable
@@ -154,11 +161,11 @@ def rules(
     from segqa_dicom.reviews.statistics.rule_performance import rule_worth
     from segqa_dicom.reviews.statistics.rule_set_proposal import difference, proposal
 
-    with open_office(archive, ledger) as office:
-        setup = office.setup if ruleset_file is None else replace(office.setup, ruleset_file=ruleset_file)
+    with open_components(archive, ledger) as components:
+        setup = components.setup if ruleset_file is None else replace(components.setup, ruleset_file=ruleset_file)
         ruleset = setup.ruleset()
-        office.memory.refresh()
-        found = evidence(office.index, office.memory.current(), ruleset.vocabulary)
+        components.signed_reviews.refresh()
+        found = evidence(components.index, components.signed_reviews.current(), ruleset.vocabulary)
     worths = rule_worth(found.sample)
     if as_json:
         click.echo(json.dumps(to_json(found.sample, worths), indent=2, allow_nan=False))
@@ -203,9 +210,11 @@ def _reader_and_path(given: str) -> tuple[str, Path]:
 def _ratings_of_archive(archive: str | None, ledger: str | None) -> list[Rating]:
     from segqa_dicom.reviews.statistics.ratings import all_ratings
 
-    with open_office(archive, ledger) as office:
-        office.memory.refresh()
-        return all_ratings(office.memory.current(), office.ledger.imported(is_waiting=True), office.index)
+    with open_components(archive, ledger) as components:
+        components.signed_reviews.refresh()
+        return all_ratings(
+            components.signed_reviews.current(), components.ledger.imported(is_waiting=True), components.index
+        )
 
 
 def _show(report: AgreementReport) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,12 +12,8 @@ import click
 from segqa_dicom.errors import ConfigurationError, InputError
 
 if TYPE_CHECKING:
-    from segqa_dicom.findings import FindingsIndex
-    from segqa_dicom.ledger import Ledger
     from segqa_dicom.reviews.exchange.tables import Table
-    from segqa_dicom.reviews.workflow.signed_reviews import ReviewMemory
-    from segqa_dicom.reviews.workflow.workflow import ReviewWorkflow
-    from segqa_dicom.service import Setup
+    from segqa_dicom.service.wiring import Components
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -80,52 +75,16 @@ def write_text(path: Path, text: str) -> None:
         raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
 
 
-@dataclass
-class Office:
-    """Archive, ledger and index of findings."""
-
-    setup: Setup
-    ledger: Ledger
-    index: FindingsIndex
-
-    def __post_init__(self) -> None:
-        from segqa_dicom.reviews.workflow.signed_reviews import ReviewMemory
-
-        self.archive, self.vocabulary = self.setup.open_archive(), self.setup.ruleset().vocabulary
-        self.memory: ReviewMemory = ReviewMemory(
-            self.ledger,
-            self.archive,
-            self.index,
-            self.vocabulary,
-            folder=self.setup.work_folder,
-            limits=self.setup.review.limits(),
-        )
-
-    def workflow(self) -> ReviewWorkflow:
-        """For what needs no pictures."""
-        from segqa_dicom.reviews.workflow.workflow import ReviewWorkflow
-
-        return ReviewWorkflow(
-            ledger=self.ledger,
-            archive=self.archive,
-            index=self.index,
-            cases=None,
-            vocabulary=self.vocabulary,
-            settings=self.setup.settings,
-            folder=self.setup.work_folder,
-            limits=self.setup.review.limits(),
-        )
-
-
 @contextmanager
-def open_office(archive: str | None, ledger: str | None, *, make: bool = False) -> Iterator[Office]:
-    """What the options and the settings say; an index that is not there yet is made.
+def open_components(archive: str | None, ledger: str | None, *, make: bool = False) -> Iterator[Components]:
+    """The components that options and settings name; an index that is not there yet is made.
 
     make : whether a folder that is not there yet becomes an archive; else it is a mistake (`ConfigurationError`)
     """
     from segqa_dicom.config import ServiceSettings, from_environment
-    from segqa_dicom.findings import FILE_NAME, FindingsIndex, reindex
+    from segqa_dicom.findings import reindex
     from segqa_dicom.service import Setup
+    from segqa_dicom.service.wiring import Components
 
     setup = Setup.from_settings(from_environment(ServiceSettings), archive=archive, ledger=ledger)
     if not make and setup.is_folder and not Path(setup.archive).is_dir():
@@ -133,9 +92,9 @@ def open_office(archive: str | None, ledger: str | None, *, make: bool = False) 
             f"there is no archive at {setup.archive}; `segqa serve` makes it, --archive names another"
         )
     setup.make_folders()
-    with setup.open_ledger() as opened:
+    components = Components(setup)
+    with components.ledger as opened:
         opened.migrate()
-        office = Office(setup, opened, FindingsIndex(setup.data / FILE_NAME))
-        if not office.index.is_filled():
-            reindex(office.index, office.archive, folder=setup.work_folder, limits=setup.review.limits())
-        yield office
+        if not components.index.is_filled():
+            reindex(components.index, components.archive, folder=setup.work_folder, limits=components.limits)
+        yield components

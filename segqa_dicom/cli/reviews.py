@@ -14,14 +14,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segqa_dicom.cli import terminal
-from segqa_dicom.cli.options import layout_option, minor_changes_option, open_office, read_ratings, where, write_text
+from segqa_dicom.cli.options import (
+    layout_option,
+    minor_changes_option,
+    open_components,
+    read_ratings,
+    where,
+    write_text,
+)
 from segqa_dicom.errors import InputError, PeerError
 
 if TYPE_CHECKING:
-    from segqa_dicom.cli.options import Office
     from segqa_dicom.ledger import ImportedRow, Ledger, PendingReview
     from segqa_dicom.reviews.exchange.importing import Converted
     from segqa_dicom.reviews.workflow.model import SignedReview
+    from segqa_dicom.service.wiring import Components
 
 
 _EPILOG = """
@@ -96,12 +103,12 @@ def import_reviews(
         table = read_ratings(
             file, layout=layout, reader=reader, minor_changes=minor_changes, reader_option="--reader LOGIN"
         )
-    with open_office(archive, ledger, make=True) as office:
+    with open_components(archive, ledger, make=True) as components:
         kept = Imported(0, 0)
         if table is not None and file is not None:
-            kept = keep_table(office.ledger, table, source=file.name, now=time.time(), logins=logins)
-        converted, waits = _converted(office)
-        lines = _problems(kept.problems, converted, office.ledger)
+            kept = keep_table(components.ledger, table, source=file.name, now=time.time(), logins=logins)
+        converted, waits = _converted(components)
+        lines = _problems(kept.problems, converted, components.ledger)
     values = {
         "rows": kept.rows,
         "new": kept.new,
@@ -125,11 +132,11 @@ def list_reviews(archive: str | None, ledger: str | None, as_json: bool) -> None
 
     Also which segments are read again: not for the eyes of readers.
     """
-    with open_office(archive, ledger) as office:
-        office.memory.refresh()
-        found = office.memory.current()
-        pending = office.ledger.pending_reviews(limit=10_000)
-        imported = office.ledger.imported(is_waiting=True)
+    with open_components(archive, ledger) as components:
+        components.signed_reviews.refresh()
+        found = components.signed_reviews.current()
+        pending = components.ledger.pending_reviews(limit=10_000)
+        imported = components.ledger.imported(is_waiting=True)
     values = {
         "reviews": [_review_json(one) for one in found],
         "waiting": [_pending_json(one) for one in pending],
@@ -164,9 +171,11 @@ def assign_review(what: str, login: str | None, remove: bool, archive: str | Non
         raise click.UsageError(str(error)) from error
     if slash and not (number.isdecimal() and int(number) < 65_536):
         raise click.UsageError("after the slash stands a Segment Number")
-    with open_office(archive, ledger) as office:
+    with open_components(archive, ledger) as components:
         try:
-            office.workflow().assign(SegmentRef(uid, int(number) if slash else 0), login, by=_operator())
+            components.workflow(with_pictures=False).assign(
+                SegmentRef(uid, int(number) if slash else 0), login, by=_operator()
+            )
         except InputError as error:
             raise click.UsageError(str(error)) from error
     click.echo(f"{what}: {f'assigned to {login}' if login else 'assigned to nobody'}")
@@ -191,8 +200,8 @@ def repeat_reviews(
     Such segments come back into the worklist as if they had never been read. The same call again draws only from what
     was signed since.
     """
-    with open_office(archive, ledger) as office:
-        count = office.workflow().schedule_repeats(share, reader, seed)
+    with open_components(archive, ledger) as components:
+        count = components.workflow(with_pictures=False).schedule_repeats(share, reader, seed)
     click.echo(json.dumps({"scheduled": count}) if as_json else f"{count} segments are to be read again")
 
 
@@ -220,11 +229,11 @@ def export_reviews(
     """
     from segqa_dicom.reviews.exchange.export import MajorOptions, as_csv, as_references, major_edits
 
-    with open_office(archive, ledger) as office:
-        office.memory.refresh()
+    with open_components(archive, ledger) as components:
+        components.signed_reviews.refresh()
         options = MajorOptions(is_any_enough=is_any_enough)
-        edits = major_edits(office.memory.current(), office.index, office.vocabulary, options)
-        references = as_references(edits, office.archive) if json_file is not None else {}
+        edits = major_edits(components.signed_reviews.current(), components.index, components.vocabulary, options)
+        references = as_references(edits, components.archive) if json_file is not None else {}
     if csv_file is not None or json_file is None:
         _write(csv_file or "-", as_csv(edits, with_comments=not no_comments))
     if json_file is not None:
@@ -260,31 +269,33 @@ def _logins(mapped: Sequence[str]) -> dict[str, str]:
     return {name: login for name, _, login in pairs}
 
 
-def _converted(office: Office) -> tuple[Converted, bool]:
+def _converted(components: Components) -> tuple[Converted, bool]:
     """What has become reviews, and whether some of these wait for the archive."""
     from segqa_dicom.pictures import OpenCases
     from segqa_dicom.reviews.exchange.importing import Converter
     from segqa_dicom.reviews.workflow.delivery import deliver
     from segqa_dicom.reviews.workflow.signing import Signer
 
-    setup = office.setup
+    setup = components.setup
     cases = OpenCases(
-        office.archive,
+        components.archive,
         folder=setup.work_folder / "import",
         limits=setup.review.limits(),
         max_bytes=setup.settings.picture_memory_bytes,
     )
     try:
-        signer = Signer(office.ledger, office.index, cases, office.memory, office.vocabulary)
+        signer = Signer(components.ledger, components.index, cases, components.signed_reviews, components.vocabulary)
         organization = setup.settings.reviewer_organization
-        converted = Converter(office.ledger, office.index, office.memory, signer, organization=organization).convert()
+        converted = Converter(
+            components.ledger, components.index, components.signed_reviews, signer, organization=organization
+        ).convert()
     finally:
         cases.close()
     try:
-        deliver(office.ledger, office.archive, office.index, now=time.time())
+        deliver(components.ledger, components.archive, components.index, now=time.time())
     except PeerError:
         return converted, True  # `segqa serve` goes on with it
-    return converted, bool(office.ledger.pending_reviews(limit=1))
+    return converted, bool(components.ledger.pending_reviews(limit=1))
 
 
 def _problems(problems: Sequence[Any], converted: Converted, ledger: Ledger) -> list[dict[str, Any]]:

@@ -10,15 +10,14 @@ from threading import Event
 from segqa_dicom import log
 from segqa_dicom.archive.feed import Feed
 from segqa_dicom.errors import PeerError
-from segqa_dicom.findings import FILE_NAME, MODALITIES, FindingsIndex, index_news
+from segqa_dicom.findings import MODALITIES, index_news
 from segqa_dicom.reviews.workflow.delivery import deliver
-from segqa_dicom.reviews.workflow.signed_reviews import ReviewMemory
-from segqa_dicom.service.arrivals import Arrivals
 from segqa_dicom.service.intake import BATCH, Intake
 from segqa_dicom.service.readiness import QUIET_S
 from segqa_dicom.service.reconcile import Repaired, sweep, walk
 from segqa_dicom.service.schedule import Scheduler
 from segqa_dicom.service.setup import Setup
+from segqa_dicom.service.wiring import Components
 
 _TICK_S = 0.1
 _WALK_EVERY = 20
@@ -50,40 +49,29 @@ class Coordinator:
     """
 
     def __init__(self, setup: Setup, *, clock: Callable[[], float] = time.time) -> None:
-        settings, limits = setup.settings, setup.review.limits()
+        settings, components = setup.settings, Components(setup, clock=clock)
         self._clock = clock
-        self._archive, self._ledger = setup.open_archive(), setup.open_ledger()
-        self._arrivals = Arrivals(
-            self._archive, self._ledger, limits, debounce_s=settings.debounce_s, work_folder=setup.work_folder
-        )
+        self._archive, self._ledger, self._arrivals = components.archive, components.ledger, components.arrivals
+        self._findings, self._reviews = components.index, components.signed_reviews
         self._intake = Intake(
-            setup.open_inbox(),
+            components.inbox,
             self._archive,
             self._ledger,
             self._arrivals,
             quarantine=setup.quarantine_folder,
-            limits=limits,
+            limits=components.limits,
         )
         self._scheduler = Scheduler(
             self._archive,
             self._ledger,
-            setup.ruleset(),
-            limits,
+            components.ruleset,
+            components.limits,
             deadline_s=settings.deadline_s,
             work_folder=setup.work_folder,
         )
         self._setup, self._sweeps = setup, 0
         self._feed: Feed | None = None
         self._documents: Feed | None = None
-        self._findings = FindingsIndex(setup.data / FILE_NAME)
-        self._reviews = ReviewMemory(
-            self._ledger,
-            self._archive,
-            self._findings,
-            setup.ruleset().vocabulary,
-            folder=setup.work_folder,
-            limits=limits,
-        )
         self._jobs = [
             _Job("intake", self._take_in, _TICK_S),
             _Job("schedule", self._schedule, 0.5),

@@ -9,7 +9,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +17,7 @@ from threading import Event
 from typing import TYPE_CHECKING, TypeAlias
 
 from segqa_dicom import log
-from segqa_dicom.archive import Archive, Instance
+from segqa_dicom.archive import Archive
 from segqa_dicom.errors import PeerError
 from segqa_dicom.inbox import Inbox
 from segqa_dicom.node import WaitingInstances, run_node
@@ -79,64 +79,15 @@ class _Held:
 
 def web_loop(setup: Setup, addresses: Addresses, ready: Ready) -> None:
     """DICOMweb, pages of readers, health, metrics."""
-    from segqa_dicom.findings import FILE_NAME, FindingsIndex
-    from segqa_dicom.pictures import OpenCases
-    from segqa_dicom.reviews.exchange.annotations import AnnotationBook
-    from segqa_dicom.reviews.workflow.workflow import ReviewWorkflow
-    from segqa_dicom.service.arrivals import Arrivals
-    from segqa_dicom.web import PART_PREFIX, Readers, create_app, run_web
+    from segqa_dicom.service.wiring import Components
+    from segqa_dicom.web import PART_PREFIX, run_web
 
-    archive, ledger, limits = setup.open_archive(), setup.open_ledger(), setup.review.limits()
-    arrivals = Arrivals(archive, ledger, limits, debounce_s=setup.settings.debounce_s, work_folder=setup.work_folder)
-
-    def note(instances: Sequence[Instance]) -> None:
-        try:
-            arrivals.note(instances, now=time.time())
-        except PeerError as error:  # they are in the archive, where the next walk finds them
-            log.event("arrivals not noted", error=type(error).__name__)
-
-    inbox = setup.open_inbox()
-    inbox.remove_parts(PART_PREFIX)
-    index, ruleset = FindingsIndex(setup.data / FILE_NAME), setup.ruleset()
-    cases = OpenCases(
-        archive,
-        folder=setup.data / "pictures",
-        limits=limits,
-        max_bytes=setup.settings.picture_memory_bytes,
-    )
-    workflow = ReviewWorkflow(
-        ledger=ledger,
-        archive=archive,
-        index=index,
-        cases=cases,
-        vocabulary=ruleset.vocabulary,
-        settings=setup.settings,
-        folder=setup.work_folder,
-        limits=limits,
-    )
-    book = AnnotationBook(
-        ledger=ledger,
-        archive=archive,
-        index=index,
-        cases=cases,
-        vocabulary=ruleset.vocabulary,
-        folder=setup.work_folder,
-        clock=time.time,
-    )
-    app = create_app(
-        archive=archive,
-        ledger=ledger,
-        inbox=inbox,
-        settings=setup.review,
-        service=setup.settings,
-        archive_url="" if setup.is_folder else setup.archive,
-        on_stored=note,
-        findings_index=index,
-        readers=Readers(workflow, cases, ruleset, setup.rules or "", book.of_segment),
-    )
-    book.start()
+    components = Components(setup)
+    components.inbox.remove_parts(PART_PREFIX)
+    app = components.application()
+    components.annotations.start()
     run_web(app, host=addresses.host, port=addresses.http_port, ready=ready)
-    book.close()
+    components.annotations.close()
 
 
 def coordinator_loop(setup: Setup, ready: Ready) -> None:
