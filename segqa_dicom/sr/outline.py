@@ -36,7 +36,7 @@ def is_document(dataset: Dataset) -> bool:
 
 
 def document(path: Path, media_type: str, limits: Limits) -> bytes | None:
-    """The report in a file as a page; None if it is none. Raises as `reading.dataset.open_object` does."""
+    """The report in a file as a page; None if it is none. Raises as `dicom.opening.open_object` does."""
     dataset = open_object(path, limits).dataset
     with translated("document"):
         if not is_document(dataset):

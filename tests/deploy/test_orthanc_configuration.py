@@ -230,7 +230,7 @@ def test_the_index_is_on_the_database_that_compose_makes() -> None:
 
 
 def test_every_setting_has_its_reason_in_the_document() -> None:
-    document = (ROOT / "docs" / "deploy.md").read_text()
+    document = (ROOT / "docs" / "howto" / "deploy.md").read_text()
     table = document.partition("## Orthanc's settings")[2].partition("\n## ")[0]
     named = set(re.findall(r"[A-Za-z0-9]+", " ".join(re.findall(r"(?m)^\| (.*?) \|", table))))
     settings = {

@@ -40,7 +40,7 @@ def ratings_of(document: Dataset) -> dict[int, str]:
         number, rating = 0, ""
         for child in item.get("ContentSequence", ()):
             name = child.ConceptNameCodeSequence[0].CodeValue if child.get("ConceptNameCodeSequence") else ""
-            if child.ValueType == "IMAGE":
+            if child.ValueType == "IMAGE" and name != "CONCERNS":
                 number = int(child.ReferencedSOPSequence[0].get("ReferencedSegmentNumber") or number)
             if name == "RATING":
                 rating = str(child.ConceptCodeSequence[0].CodeValue)
