@@ -36,7 +36,7 @@ from tests.web.server import Ledger
 
 pytestmark = pytest.mark.servers
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "reference"
 FORMULA = '=HYPERLINK("http://127.0.0.1/";"x")'
 
 
