@@ -80,8 +80,9 @@ class Page:
 
 
 def as_json(row: Row) -> dict[str, Any]:
-    """A row by its columns."""
-    return dict(zip(COLUMNS, astuple(row), strict=True))
+    """A row by its columns; the location as a list."""
+    values = dict(zip(COLUMNS, astuple(row), strict=True))
+    return {**values, "location_mm": None if row.location_mm is None else list(row.location_mm)}
 
 
 # --------------------------------------------------------------------------------------------------------- finding

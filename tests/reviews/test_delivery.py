@@ -27,6 +27,7 @@ from tests.servers.orthanc import Orthanc
 from tests.servers.process import Process, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.servers
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.servers)])
