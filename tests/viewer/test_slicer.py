@@ -33,7 +33,7 @@ def retrieved(reviewed: Reviewed, one: Dataset, path: Path) -> Path:
 def test_the_table_of_a_report_has_a_row_for_each_structure_in_the_order_of_its_segments(
     embedded: Reviewed, tmp_path: Path, model: str
 ) -> None:
-    report = embedded.document("report", model)
+    report = embedded.document("Report", model)
     groups = tid1500_groups(retrieved(embedded, report, tmp_path / "report.dcm"), tmp_path / "report.json")
     (segmentation,) = (one for name, one in embedded.segmentations.items() if name.startswith(model))
     numbers = [int(one.SegmentNumber) for one in segmentation.SegmentSequence]
