@@ -15,7 +15,7 @@ import pytest
 from hypothesis import settings
 
 TESTS = Path(__file__).resolve().parent
-FOLDERS = {"faults": ("servers",), "pages": ("servers", "browser")}
+FOLDERS = {"contributing": ("servers",), "faults": ("servers",), "pages": ("servers", "browser")}
 FIXTURES = {
     "browser": ("servers", "browser"),
     "ohif": ("servers",),
