@@ -16,8 +16,10 @@ def test_folders_of_the_table_are_there() -> None:
 
 
 def test_a_test_without_mark_cannot_start_a_program() -> None:
+    tiers.GUARD.is_closed = True
     with pytest.raises(pytest.fail.Exception, match="without the mark 'servers'"):
         subprocess.run([sys.executable, "-c", ""], check=False)
+    tiers.GUARD.is_closed = False
     assert tiers.GUARD.refused.pop().startswith("subprocess.Popen")
 
 
@@ -26,13 +28,14 @@ def test_a_start_that_nobody_sees_fail_is_remembered() -> None:
         with pytest.raises(pytest.fail.Exception):
             subprocess.run([sys.executable, "-c", ""], check=False)
 
+    tiers.GUARD.is_closed = True
     thread = Thread(target=start)
     thread.start()
     thread.join()
     assert len(tiers.GUARD.refused) == 1
     with pytest.raises(pytest.fail.Exception), tiers.GUARD.closed():
         tiers.GUARD.refused.append("subprocess.Popen")
-    tiers.GUARD.is_closed = True
+    tiers.GUARD.is_closed = False
     tiers.GUARD.refused.clear()
 
 

@@ -1,7 +1,7 @@
 """Marks of tests, from which `tests/run.sh` makes its tiers, and the guard that keeps the marks complete.
 
-Folders and fixtures mark their tests here; in other files a test is marked where it stands. A test without the mark
-``servers`` may start worker processes of Python's `multiprocessing` and converters that pip has installed, nothing else.
+Folders and fixtures mark their tests here; in other files a test is marked where it stands. In the quick tier a test may
+start worker processes of Python's `multiprocessing` and converters that pip has installed, nothing else.
 """
 
 from __future__ import annotations
@@ -95,5 +95,9 @@ GUARD = Guard()
 
 
 def guard(item: pytest.Item) -> AbstractContextManager[None]:
-    """The closed guard, unless a test may start programs."""
-    return nullcontext() if item.get_closest_marker("servers") else GUARD.closed()
+    """The closed guard in the quick tier, which promises to start no program; else nothing.
+
+    In the other tiers the programs are there, so that a missing mark does no harm.
+    """
+    is_quick = "not (servers" in str(item.config.getoption("markexpr"))
+    return GUARD.closed() if is_quick and not item.get_closest_marker("servers") else nullcontext()

@@ -113,6 +113,7 @@ def test_lossless_jpeg_by_gdcm_gives_the_pixels_that_were_encoded(
     assert np.array_equal(read_ct([packed], f.LIMITS).hu[0], values)
 
 
+@pytest.mark.servers
 def test_jpeg_baseline_gives_what_pydicom_gives(tmp_path: Path) -> None:
     [image] = f.ct_images(f.grid(1, (32, 32)), RescaleIntercept="-100", RescaleSlope="2")
     f.set_pixels(image, smooth((32, 32), 10, 240).astype(np.uint8))

@@ -171,6 +171,7 @@ def test_a_segmentation_with_a_bad_uid_counts_as_one(tmp_path: Path) -> None:
     assert [one.is_segmentation for one in left_out] == [True]
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize("part", range(6))
 @pytest.mark.filterwarnings("ignore")
 def test_random_changes_of_bytes_raise_nothing_but_our_errors(tmp_path: Path, part: int) -> None:

@@ -108,6 +108,7 @@ def test_binary_frames_of_any_size_and_encoding_are_exact(tmp_path: Path, encode
     check(tmp_path, "BINARY", encode, matrix)
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize("encode", ANY + BYTES)
 @pytest.mark.parametrize(("kind", "dtype"), [("FRACTIONAL", np.uint8), ("LABELMAP", np.uint8), ("LABELMAP", np.uint16)])
 def test_fractional_and_label_map_in_any_encoding_are_exact(
