@@ -7,6 +7,7 @@ import pytest
 from benchmarks import pictures
 
 
+@pytest.mark.servers
 @pytest.mark.slow
 def test_pictures_are_drawn_beside_those_of_peers() -> None:
     found = pictures.limits(pictures.TINY, real=None, say=lambda _: None)

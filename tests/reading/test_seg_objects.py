@@ -102,6 +102,7 @@ def check(tmp_path: Path, kind: str, encode: object, matrix: tuple[int, int], dt
         assert (f.labels_of(found, number) == (volume == number)).all()
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize("matrix", SIZES)
 @pytest.mark.parametrize("encode", ANY)
 def test_binary_frames_of_any_size_and_encoding_are_exact(tmp_path: Path, encode: object, matrix: tuple) -> None:
