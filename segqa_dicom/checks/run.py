@@ -15,6 +15,7 @@ from segqa_dicom.checks import (
     ribs,
     sides,
     spine,
+    spine_volumes,
     topology,
     volumes,
 )

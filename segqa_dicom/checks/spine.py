@@ -6,50 +6,29 @@ of what the image cuts off, neither volume nor centroid mean anything.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
 import numpy as np
-from numpy.typing import NDArray
 
-from segqa_dicom.anatomy import Group
 from segqa_dicom.checks.chains import (
-    L1,
     L5,
-    T1,
     T12,
     Chain,
     centre,
     complete,
     component_centre,
-    level_name,
     members,
     span,
 )
 from segqa_dicom.checks.finding import Severity
 from segqa_dicom.checks.numbering import lies_on, sacrum
-from segqa_dicom.checks.registry import Result, Scope, SeriesResults, Unit, failed, noted, rule, warned
+from segqa_dicom.checks.registry import Result, Scope, SeriesResults, Unit, failed, rule, warned
 from segqa_dicom.checks.ruleset import Limits
 from segqa_dicom.checks.subject import MeasuredSegment, MeasuredSegmentation
-
-Point = NDArray[np.float64]
-
-
-def _name(level: int) -> str:
-    return level_name(Chain.SPINE, level)
-
-
-def _names(levels: Sequence[int]) -> str:
-    return ", ".join(_name(level) for level in levels)
-
-
-def _centres(context: MeasuredSegmentation) -> dict[int, Point]:
-    """Level -> centre of each complete vertebra, in ascending order of levels."""
-    return {level: centre(part) for level, part in complete(members(context, Chain.SPINE)).items()}
-
+from segqa_dicom.checks.vertebrae import Point, centres_of, step_mm, vertebra_name, vertebra_names
 
 # ------------------------------------------------------------------------------------------------- S1
 
@@ -65,7 +44,7 @@ def _centres(context: MeasuredSegmentation) -> dict[int, Point]:
 )
 def order(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
     """Going along the spine from one vertebra to the nearest next one, the levels must ascend."""
-    centres = _centres(context)
+    centres = centres_of(context)
     if len(centres) < 3:
         return
     path = _path(centres)
@@ -74,7 +53,8 @@ def order(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
     found = members(context, Chain.SPINE)
     if _is_upside_down(path, centres):
         yield failed(
-            f"the vertebrae are numbered from the feet to the head: {_name(path[0])} is the lowest of {span_of(path)}",
+            "the vertebrae are numbered from the feet to the head: "
+            f"{vertebra_name(path[0])} is the lowest of {span_of(path)}",
             location_mm=found[path[0]].anchor_mm,
             segments=tuple(found[level].index for level in path),
         )
@@ -83,7 +63,7 @@ def order(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
     if wrong:
         shown = path[max(min(map(path.index, wrong)) - 1, 0) : max(map(path.index, wrong)) + 2]
         yield failed(
-            f"{_names(wrong)} out of order: from the head down the spine there are {_names(shown)}",
+            f"{vertebra_names(wrong)} out of order: from the head down the spine there are {vertebra_names(shown)}",
             value=float(len(wrong)),
             limit=0.0,
             location_mm=found[wrong[0]].anchor_mm,
@@ -165,9 +145,9 @@ def _out_of_order(path: Sequence[int], centres: Mapping[int, Point], min_step_mm
 )
 def skipped(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
     """A level without a segment between two that have one."""
-    centres = _centres(context)
+    centres = centres_of(context)
     there = members(context, Chain.SPINE)
-    step = _step_mm(centres)
+    step = step_mm(centres)
     for upper, lower in pairwise(centres):
         missing = [level for level in range(upper + 1, lower) if level not in there]
         if len(missing) != lower - upper - 1 or not missing:
@@ -179,21 +159,11 @@ def skipped(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
     yield from _above_sacrum(context, step, limits)
 
 
-def _step_mm(centres: Mapping[int, Point]) -> float | None:
-    """Usual distance from one vertebra to the next; None if no two neighbours are there."""
-    found = [
-        float(np.linalg.norm(centres[lower] - centres[upper]))
-        for upper, lower in pairwise(centres)
-        if lower == upper + 1
-    ]
-    return median(found) if found else None
-
-
 def _skipped(
     context: MeasuredSegmentation, upper: int, lower: int, missing: list[int], room: float | None, limits: Limits
 ) -> Result:
     there = members(context, Chain.SPINE)
-    message = f"no {_names(missing)} between {_name(upper)} and {_name(lower)}"
+    message = f"no {vertebra_names(missing)} between {vertebra_name(upper)} and {vertebra_name(lower)}"
     larger = max((upper, lower), key=lambda level: there[level].measures.shape.volume_ml)
     volume = there[larger].measures.shape.volume_ml
     if volume > limits["merged_ratio"] * _volume_near(larger, there):
@@ -227,9 +197,9 @@ def _above_sacrum(context: MeasuredSegmentation, step: float | None, limits: Lim
     if last == L5 - 1 and lies_on(there, bone):
         return
     if lies_on(there, bone):
-        message = f"{_name(last)} lies on the sacrum: no {_names(missing)}, the numbering jumps"
+        message = f"{vertebra_name(last)} lies on the sacrum: no {vertebra_names(missing)}, the numbering jumps"
     elif _is_near(there[last], bone, step, limits):
-        message = f"no {_names(missing)} between {_name(last)} and the sacrum"
+        message = f"no {vertebra_names(missing)} between {vertebra_name(last)} and the sacrum"
     else:
         return
     indices = (there[last].index, bone.index)
@@ -275,7 +245,7 @@ def _true_level(piece: _Piece, centres: Mapping[int, Point], limits: Limits) -> 
     nearest = min(others, key=lambda level: others[level], default=None)
     if nearest is not None and others[nearest] < limits["nearer_than"] * away:
         return nearest
-    step = _step_mm(centres)
+    step = step_mm(centres)
     if piece.share < limits["min_share_alone"] or step is None or away < limits["min_distance"] * step:
         return None
     return _at_missing_level(piece, own, centres)
@@ -305,7 +275,7 @@ def _at_missing_level(piece: _Piece, own: Point, centres: Mapping[int, Point]) -
 )
 def interleaved(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
     """A piece of one vertebra that lies beyond its neighbour, seen along the row of vertebral bodies."""
-    centres = _centres(context)
+    centres = centres_of(context)
     found = [
         (piece, beyond)
         for piece in _pieces(context, limits["min_volume_ml"], limits["min_share"])
@@ -313,7 +283,7 @@ def interleaved(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
     ]
     if found:
         piece, _ = found[0]
-        what = ", ".join(f"{_name(one.level)} beyond {_name(beyond)}" for one, beyond in found)
+        what = ", ".join(f"{vertebra_name(one.level)} beyond {vertebra_name(beyond)}" for one, beyond in found)
         yield failed(
             f"pieces of vertebrae lie on the other side of their neighbour: {what}",
             value=float(len(found)),
@@ -352,7 +322,7 @@ def mixed(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
 
     A spinous process alone may be nearer to the centre of the next vertebra: the piece must be much nearer, and large.
     """
-    centres = _centres(context)
+    centres = centres_of(context)
     found = [
         (piece, level)
         for piece in _pieces(context, limits["min_volume_ml"], limits["min_share"])
@@ -360,7 +330,9 @@ def mixed(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
     ]
     if found:
         piece, _ = found[0]
-        what = ", ".join(f"{one.share:.0%} of {_name(one.level)} at {_name(level)}" for one, level in found)
+        what = ", ".join(
+            f"{one.share:.0%} of {vertebra_name(one.level)} at {vertebra_name(level)}" for one, level in found
+        )
         yield failed(
             f"pieces of vertebrae lie at another level: {what}",
             value=max(one.share for one, _ in found),
@@ -368,92 +340,3 @@ def mixed(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
             location_mm=piece.part.component_mm(piece.number),
             segments=tuple(dict.fromkeys(one.part.index for one, _ in found)),
         )
-
-
-# ------------------------------------------------------------------------------------------------- S5, S6
-
-
-@rule(
-    "S5",
-    "Volume step along the spine",
-    scope=Scope.SEGMENTATION,
-    severity=Severity.WARNING,
-    unit=Unit.RATIO,
-    source="mean ratios of neighbours 0.97-1.12 (whole vertebrae, NLST) and 0.93-1.40 (bodies, Limthongkul 2010)",
-    gate="complete neighbours from T1 to L5 beside no gap in the numbering (S2)",
-)
-def volume_step(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
-    """Neighbours differ little in volume: one finding for all that do not fit to the next."""
-    there = members(context, Chain.SPINE)
-    volumes = {
-        level: part.measures.shape.volume_ml
-        for level, part in complete(there).items()
-        if T1 <= level <= L5 and not _beside_gap(level, there)
-    }
-    steps = [
-        (upper, lower, volumes[lower] / volumes[upper])
-        for upper, lower in pairwise(volumes)
-        if lower == upper + 1
-        and not limits["min_ratio"] <= volumes[lower] / volumes[upper] <= _max_ratio(lower, limits)
-    ]
-    if steps:
-        worst = max(steps, key=lambda step: abs(np.log(step[2])))
-        what = ", ".join(f"{_name(lower)} has {ratio:.2f} of {_name(upper)}" for upper, lower, ratio in steps)
-        levels = [worst[1], worst[0], *(level for upper, lower, _ in steps for level in (upper, lower))]
-        yield warned(
-            f"volumes of neighbours do not fit: {what}",
-            value=worst[2],
-            limit=limits["min_ratio"] if worst[2] < 1 else _max_ratio(worst[1], limits),
-            location_mm=there[worst[1]].anchor_mm,
-            segments=tuple(there[level].index for level in dict.fromkeys(levels)),
-        )
-
-
-def _max_ratio(lower: int, limits: Limits) -> float:
-    """From T12 to L1 the bodies grow by 1.40 on average."""
-    return limits["max_ratio_l1"] if lower == L1 else limits["max_ratio"]
-
-
-def _beside_gap(level: int, there: Mapping[int, MeasuredSegment]) -> bool:
-    """Whether a level next to it is missing although the chain goes on."""
-    return any(min(there) < other < max(there) and other not in there for other in (level - 1, level + 1))
-
-
-_ADDITIONAL = re.compile(r"\b(T13|L6)\b")
-
-
-@rule(
-    "S6",
-    "Number of vertebrae",
-    scope=Scope.SEGMENTATION,
-    severity=Severity.INFO,
-    unit=Unit.COUNT,
-    source="VerSe 2020: 77 of 300 people have a variant of the numbering",
-    gate="the whole thoracic or lumbar spine in the image",
-)
-def count(context: MeasuredSegmentation, limits: Limits) -> SeriesResults:
-    """11 or 13 thoracic and 4 or 6 lumbar vertebrae are variants; they are worth knowing, for ribs and levels."""
-    there = members(context, Chain.SPINE)
-    additional = [
-        part
-        for part in context.segments
-        if part.known.group is Group.VERTEBRA and not part.is_empty and _ADDITIONAL.search(part.known.name)
-    ]
-    for part in additional:
-        yield noted(
-            f"{part.label}: an additional vertebra is a known variant, or a wrong number",
-            location_mm=part.anchor_mm,
-            segments=(part.index,),
-        )
-    step = _step_mm(_centres(context))
-    if T12 not in there and {T12 - 1, L1} <= complete(there).keys() and step is not None:
-        room = float(np.linalg.norm(centre(there[L1]) - centre(there[T12 - 1]))) / step
-        if room < limits["neighbours_within"]:
-            yield _fewer(there[T12 - 1], "11 thoracic vertebrae: L1 follows T11")
-    bone = sacrum(context)
-    if bone is not None and there and max(there) == L5 - 1 and lies_on(there, bone):
-        yield _fewer(there[L5 - 1], "4 lumbar vertebrae: L4 lies on the sacrum")
-
-
-def _fewer(part: MeasuredSegment, message: str) -> Result:
-    return noted(f"{message}; a known variant, or a wrong number", location_mm=part.anchor_mm, segments=(part.index,))
