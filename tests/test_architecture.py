@@ -120,6 +120,11 @@ def test_made_pages_are_up_to_date(page: str) -> None:
     assert (DOCS / page).read_text(encoding="utf-8") == PAGES[page](), "run: python -m segqa_dicom.docs docs/reference"
 
 
+def test_no_file_has_more_than_400_lines() -> None:
+    lines = {path.name: path.read_text(encoding="utf-8").count("\n") for _, path in modules()}
+    assert {name: count for name, count in lines.items() if count > 400} == {}
+
+
 def import_map() -> str:
     """The rooms in order, each with those that it imports from."""
     lines = []

@@ -15,7 +15,6 @@ from segqa_dicom.checks import (
     ribs,
     sides,
     spine,
-    spine_volumes,
     topology,
     volumes,
 )
