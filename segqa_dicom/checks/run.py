@@ -15,6 +15,7 @@ from segqa_dicom.checks import (
     ribs,
     sides,
     spine,
+    spine_volumes,
     topology,
     volumes,
 )
@@ -24,7 +25,8 @@ from segqa_dicom.checks.ruleset import RuleSet
 from segqa_dicom.checks.subject import MeasuredCase, MeasuredSegment, MeasuredSegmentation
 
 RULE_MODULES = (
-    field_of_view, expected, topology, sides, spine, ribs, adjacency, attenuation, volumes, models, dicom, codes,
+    field_of_view, expected, topology, sides, spine, spine_volumes, ribs, adjacency, attenuation, volumes, models, dicom,
+    codes,
 )  # fmt: skip
 """Importing these fills the registry."""
 
