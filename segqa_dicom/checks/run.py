@@ -25,9 +25,9 @@ from segqa_dicom.checks.ruleset import RuleSet
 from segqa_dicom.checks.subject import MeasuredCase, MeasuredSegment, MeasuredSegmentation
 
 RULE_MODULES = (
-    field_of_view, expected, topology, sides, spine, spine_volumes, ribs, adjacency, attenuation, volumes, models, dicom,
-    codes,
-)  # fmt: skip
+    *(field_of_view, expected, topology, sides, spine, spine_volumes, ribs, adjacency, attenuation, volumes, models),
+    *(dicom, codes),
+)
 """Importing these fills the registry."""
 
 
