@@ -23,6 +23,10 @@ IMPLEMENTATION_CLASS_UID = stable_uid("implementation class")
 IMPLEMENTATION_VERSION_NAME = f"SEGQA_{__version__}"[:16]
 
 
+TESTED_PYNETDICOM = ("3.0.4",)
+"""Versions of pynetdicom whose internals the guards (`node.guards`) were tested with."""
+
+
 class Status(IntEnum):
     """Answers to C-STORE (PS3.4, section B.2.3; PS3.7, annex C)."""
 

@@ -1,12 +1,12 @@
-"""What stands between the network and pynetdicom, which trusts whatever connects.
+"""Socket and upper layer with bounds on size and time, in place of those of pynetdicom.
 
 Faults of pynetdicom 3.0.4 that are kept out here: it believes the length of a PDU before it has looked at anything (one
 socket made it allocate gigabytes), waits without end for the rest of a PDU, counts mute TCP connections as
 associations and gives each of them two threads that look a thousand times a second whether there is something to do.
 
-`Gate` listens and keeps connections until their A-ASSOCIATE-RQ has arrived as a whole; only then pynetdicom learns of
-them. `GuardedSocket` and `GuardedProvider` are its socket and its upper layer with bounds on size and time; they sleep
-until there is something to do, and hand over P-DATA without copying it. `Budget` counts associations.
+`gate.Gate` keeps connections until their A-ASSOCIATE-RQ has arrived as a whole; only then pynetdicom learns of them.
+`GuardedSocket` and `GuardedProvider` sleep until there is something to do, and hand over P-DATA without copying it.
+`budget.Budget` counts associations.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+import pynetdicom
 from pynetdicom import AE, _config
 
 from segqa_dicom import log
@@ -21,7 +22,7 @@ from segqa_dicom.inbox import Inbox
 from segqa_dicom.node.association import House, NodeAssociation
 from segqa_dicom.node.budget import LIMIT_EXCEEDED_PDU, Arrival, Budget
 from segqa_dicom.node.commitment import Commitments
-from segqa_dicom.node.contexts import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from segqa_dicom.node.contexts import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, TESTED_PYNETDICOM
 from segqa_dicom.node.gate import Gate
 from segqa_dicom.node.peers import AllowList
 from segqa_dicom.node.receiving import PART_PREFIX, Room
@@ -108,7 +109,13 @@ class Node:
         return self._house.budget.count
 
     def start(self) -> None:
-        """Begin to listen; returns at once."""
+        """Begin to listen; returns at once.
+
+        Logs a warning if pynetdicom is of another version than those that the guards were tested with: they rely on
+        its internals. It starts all the same, because a security release must not stop a site.
+        """
+        if pynetdicom.__version__ not in TESTED_PYNETDICOM:
+            log.event("pynetdicom_not_tested", version=pynetdicom.__version__, tested=", ".join(TESTED_PYNETDICOM))
         self._inbox.remove_parts(PART_PREFIX)
         self._gate.start()
         log.event("node_started", port=self.port)

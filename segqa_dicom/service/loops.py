@@ -86,8 +86,10 @@ def web_loop(setup: Setup, addresses: Addresses, ready: Ready) -> None:
     components.inbox.remove_parts(PART_PREFIX)
     app = components.application()
     components.annotations.start()
-    run_web(app, host=addresses.host, port=addresses.http_port, ready=ready)
-    components.annotations.close()
+    try:
+        run_web(app, host=addresses.host, port=addresses.http_port, ready=ready)
+    finally:
+        components.annotations.close()
 
 
 def coordinator_loop(setup: Setup, ready: Ready) -> None:

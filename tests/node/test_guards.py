@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 import time
@@ -303,3 +304,15 @@ def test_no_file_descriptor_is_left_open(node: Node, tmp_path: Path) -> None:
         with connections(node.port, 3, wire.associate()) as several:
             assert all(wire.answer(one) for one in several)
     wait_until(lambda: open_descriptors() <= before)
+
+
+def test_an_untested_version_of_pynetdicom_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with caplog.at_level(logging.INFO), node_at(tmp_path / "tested"):
+        pass
+    assert "pynetdicom_not_tested" not in caplog.text
+    monkeypatch.setattr("pynetdicom.__version__", "99.0")
+    with caplog.at_level(logging.INFO), node_at(tmp_path / "other"):
+        pass
+    assert '"version": "99.0"' in caplog.text
