@@ -105,7 +105,6 @@ def _check(check: Check | Finding) -> Json:
         "message": check.message,
         "value": rounded(check.value),
         "limit": rounded(check.limit),
-        "unit": None if check.value is None and check.limit is None else str(check.unit),
         "location_mm": rounded_point(check.location_mm),
     }
 
